@@ -1,0 +1,7 @@
+#include "bindings/bindings.h"
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "The compiled half of pyllama_rt: block codecs, programs, caches, samplers.";
+    plrt::bind_errors(m);
+    plrt::bind_quant(m);
+}

@@ -1,0 +1,1 @@
+"""Checkpoints and GGUF files in, GGUF files out."""

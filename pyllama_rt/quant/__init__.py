@@ -1,0 +1,1 @@
+"""Quantise and dequantise arrays, and choose the type of each tensor of a file."""
