@@ -48,6 +48,7 @@ PYTHON_LAYERS: dict[str, set[str]] = {
 FUNCTION_IMPORTS = {
     "pyllama_rt/cli/": "a subcommand loads what it needs when it is called",
     "pyllama_rt/models/registry.py": "one architecture is imported, by the name in the file",
+    "pyllama_rt/tokenizer/registry.py": "one algorithm, and its library, is imported likewise",
 }
 """Files, or folders ending in /, that may import our own modules inside functions."""
 
