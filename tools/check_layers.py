@@ -63,6 +63,9 @@ CPP_LAYERS: dict[str, set[str]] = {
 }
 """Folder of csrc -> the folders, or single headers, that it may include, besides itself."""
 
+GENERATED_HEADERS = {"isa_list.inc"}
+"""Headers that CMake writes into the build folder of the folder which includes them."""
+
 CPP_SUFFIXES = {".h", ".cpp", ".inc", ".def", ".cu"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 BINDING_LIBRARY = re.compile(r"pybind11", re.IGNORECASE)
@@ -169,7 +172,7 @@ def check_cpp(root: Path) -> Iterator[str]:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             found = INCLUDE.match(line)
-            if found:
+            if found and found[1] not in GENERATED_HEADERS:
                 edges.append(Edge(name, number, found[1]))
                 yield from check_include(edges[-1], CPP_LAYERS[layer], layer)
             if layer != "bindings" and BINDING_LIBRARY.search(line):
