@@ -97,8 +97,10 @@ struct AffineSuperBlock {
         AffineSums total;
         for (int s = 0; s < kSubBlocks; ++s) {
             const Affine fit = affine(s);
-            const AffineSums sums =
-                affine_sums<MaxCode, N>(in.x + N * s, w + N * s, inverse_of(fit.scale), fit.min);
+            const float* sub_x = in.x + N * s;
+            const float* sub_w = w + N * s;
+            const AffineSums sums = affine_sums<MaxCode, N>(weight_sums<N>(sub_x, sub_w), sub_x,
+                                                            sub_w, inverse_of(fit.scale), fit.min);
             const float scale = static_cast<float>(scales[s]);
             const float min = static_cast<float>(mins[s]);
             total.n += min * min * sums.n;

@@ -15,15 +15,20 @@ namespace plrt {
 
 static_assert(FLT_EVAL_METHOD == 0, "rounding by addition needs plain float arithmetic");
 
-inline constexpr int kLanes = 8;
+inline constexpr int kLanes = 4;
 
-/// kLanes partial sums.
-struct LaneSum {
-    float lane[kLanes] = {};
+/// N numbers to add up. Filling an array first and adding in fixed lanes lets compilers use vector
+/// instructions without the freedom to reorder sums.
+template <int N>
+struct Terms {
+    float at[N];
 
     float total() const {
-        return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
-               ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+        float lane[kLanes] = {};
+        for (int i = 0; i < N; i += kLanes) {
+            for (int l = 0; l < kLanes; ++l) lane[l] += at[i + l];
+        }
+        return (lane[0] + lane[2]) + (lane[1] + lane[3]);
     }
 };
 
@@ -68,15 +73,13 @@ struct SymmetricSums {
 
 template <class Codes, int N>
 SymmetricSums symmetric_sums(const float* x, const float* w, float inverse) {
-    LaneSum xq;
-    LaneSum qq;
-    for (int i = 0; i < N; i += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            const float q = Codes::nearest(x[i + l] * inverse);
-            const float wq = w[i + l] * q;
-            xq.lane[l] += wq * x[i + l];
-            qq.lane[l] += wq * q;
-        }
+    Terms<N> xq;
+    Terms<N> qq;
+    for (int i = 0; i < N; ++i) {
+        const float q = Codes::nearest(x[i] * inverse);
+        const float wq = w[i] * q;
+        xq.at[i] = wq * x[i];
+        qq.at[i] = wq * q;
     }
     return {xq.total(), qq.total()};
 }
@@ -85,12 +88,10 @@ SymmetricSums symmetric_sums(const float* x, const float* w, float inverse) {
 template <class Codes, int N>
 float symmetric_error(const float* x, const float* w, float scale) {
     const float inverse = inverse_of(scale);
-    LaneSum error;
-    for (int i = 0; i < N; i += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            const float e = x[i + l] - scale * Codes::nearest(x[i + l] * inverse);
-            error.lane[l] += w[i + l] * e * e;
-        }
+    Terms<N> error;
+    for (int i = 0; i < N; ++i) {
+        const float e = x[i] - scale * Codes::nearest(x[i] * inverse);
+        error.at[i] = w[i] * e * e;
     }
     return error.total();
 }
@@ -145,34 +146,43 @@ struct AffineSums {
     float gain(const Affine& fit) const { return fit.scale * xq - fit.min * x; }
 };
 
-template <int MaxCode, int N>
-AffineSums affine_sums(const float* x, const float* w, float inverse, float min) {
-    LaneSum sn, sx, sq, sqq, sxq;
-    for (int i = 0; i < N; i += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            const float q = nearest_integer((x[i + l] + min) * inverse, 0, MaxCode);
-            const float wq = w[i + l] * q;
-            sn.lane[l] += w[i + l];
-            sx.lane[l] += w[i + l] * x[i + l];
-            sq.lane[l] += wq;
-            sqq.lane[l] += wq * q;
-            sxq.lane[l] += wq * x[i + l];
-        }
+/// The sums that do not depend on the codes.
+template <int N>
+AffineSums weight_sums(const float* x, const float* w) {
+    Terms<N> sn, sx;
+    for (int i = 0; i < N; ++i) {
+        sn.at[i] = w[i];
+        sx.at[i] = w[i] * x[i];
     }
-    return {sn.total(), sx.total(), sq.total(), sqq.total(), sxq.total()};
+    return {.n = sn.total(), .x = sx.total()};
+}
+
+/// `sums` with those that depend on the codes of a given inverse scale and min.
+template <int MaxCode, int N>
+AffineSums affine_sums(AffineSums sums, const float* x, const float* w, float inverse, float min) {
+    Terms<N> sq, sqq, sxq;
+    for (int i = 0; i < N; ++i) {
+        const float q = nearest_integer((x[i] + min) * inverse, 0, MaxCode);
+        const float wq = w[i] * q;
+        sq.at[i] = wq;
+        sqq.at[i] = wq * q;
+        sxq.at[i] = wq * x[i];
+    }
+    sums.q = sq.total();
+    sums.qq = sqq.total();
+    sums.xq = sxq.total();
+    return sums;
 }
 
 /// Sum of w * (x - (scale * q - min))^2 for the nearest codes q.
 template <int MaxCode, int N>
 float affine_error(const float* x, const float* w, const Affine& fit) {
     const float inverse = inverse_of(fit.scale);
-    LaneSum error;
-    for (int i = 0; i < N; i += kLanes) {
-        for (int l = 0; l < kLanes; ++l) {
-            const float q = nearest_integer((x[i + l] + fit.min) * inverse, 0, MaxCode);
-            const float e = x[i + l] - (fit.scale * q - fit.min);
-            error.lane[l] += w[i + l] * e * e;
-        }
+    Terms<N> error;
+    for (int i = 0; i < N; ++i) {
+        const float q = nearest_integer((x[i] + fit.min) * inverse, 0, MaxCode);
+        const float e = x[i] - (fit.scale * q - fit.min);
+        error.at[i] = w[i] * e * e;
     }
     return error.total();
 }
@@ -189,8 +199,9 @@ Affine best_affine(const float* x, const float* w, float first_step, float step,
     if (high <= low) return {0.0f, -low};
     Affine best{0.0f, -low};
     float best_gain = -FLT_MAX;
+    const AffineSums fixed = weight_sums<N>(x, w);
     const auto consider = [&](float inverse, float min) {
-        const AffineSums sums = affine_sums<MaxCode, N>(x, w, inverse, min);
+        const AffineSums sums = affine_sums<MaxCode, N>(fixed, x, w, inverse, min);
         const Affine fit = sums.solve(min_sign);
         const float gain = sums.gain(fit);
         if (gain <= best_gain) return false;
