@@ -1,0 +1,110 @@
+/// quantize and dequantize on matrices; pyllama_rt/quant/codec.py prepares the arrays.
+
+#include <pybind11/numpy.h>
+
+#include <algorithm>
+#include <limits>
+#include <mutex>
+#include <string>
+
+#include "bindings/bindings.h"
+#include "core/checked.h"
+#include "core/errors.h"
+#include "core/tensor_type.h"
+#include "core/thread_pool.h"
+#include "quant/codec.h"
+
+namespace py = pybind11;
+
+namespace plrt {
+namespace {
+
+constexpr int64_t kWorkGrain = 1 << 14;  // elements; less work than that is not worth a thread
+
+int64_t rows_per_grain(int64_t n_cols) {
+    return 1 + kWorkGrain / std::max<int64_t>(1, n_cols);
+}
+
+/// A matrix position, ordered as the matrix is read.
+struct Position {
+    int64_t row = std::numeric_limits<int64_t>::max();
+    int64_t col = 0;
+    bool exists() const { return row != std::numeric_limits<int64_t>::max(); }
+};
+
+/// Quantises all rows up to the first that the type cannot hold, whose position is returned.
+Position quantize_rows(const TensorTypeInfo& type, const float* x, uint8_t* out, int64_t n_rows,
+                       int64_t n_cols, int n_threads) {
+    const int64_t stride = row_bytes(type.type, n_cols);
+    std::mutex mutex;
+    Position first_bad;
+    const auto work = [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+            const int64_t col = first_unstorable(type.type, x + row * n_cols, n_cols);
+            if (col >= 0) {
+                const std::lock_guard<std::mutex> lock(mutex);
+                if (row < first_bad.row) first_bad = {row, col};
+                return;
+            }
+            quantize_row(type.type, x + row * n_cols, out + row * stride, n_cols);
+        }
+    };
+    parallel_for(n_threads, n_rows, rows_per_grain(n_cols), work);
+    return first_bad;
+}
+
+py::array_t<uint8_t> quantize(const std::string& type_name,
+                              const py::array_t<float, py::array::c_style>& x, int n_threads) {
+    require(x.ndim() == 2, ErrorKind::kShape, "quantize: expected a matrix, found ", x.ndim(),
+            " dimensions");
+    const TensorTypeInfo& type = info(type_name);
+    const int64_t n_rows = x.shape(0);
+    const int64_t n_cols = x.shape(1);
+    py::array_t<uint8_t> out({n_rows, row_bytes(type.type, n_cols)});
+    const float* source = x.data();
+    uint8_t* target = out.mutable_data();
+    Position bad;
+    {
+        const py::gil_scoped_release release;
+        bad = quantize_rows(type, source, target, n_rows, n_cols, n_threads);
+    }
+    require(!bad.exists(), ErrorKind::kNumerics, "quantize: row ", bad.row, ", column ", bad.col,
+            ": expected a finite number within the range of ", type.name, ", found ",
+            bad.exists() ? source[bad.row * n_cols + bad.col] : 0.0f,
+            "; check the source of the weights or choose a type of wider range");
+    return out;
+}
+
+py::array_t<float> dequantize(const std::string& type_name,
+                              const py::array_t<uint8_t, py::array::c_style>& blocks,
+                              int64_t n_rows, int64_t n_cols, int n_threads) {
+    const TensorTypeInfo& type = info(type_name);
+    const int64_t stride = row_bytes(type.type, n_cols);
+    const int64_t expected = checked_mul(n_rows, stride);
+    require(blocks.size() == expected, ErrorKind::kShape, "dequantize: expected ", expected,
+            " bytes for ", n_rows, " x ", n_cols, " of ", type.name, ", found ", blocks.size());
+    py::array_t<float> out({n_rows, n_cols});
+    const uint8_t* source = blocks.data();
+    float* target = out.mutable_data();
+    const py::gil_scoped_release release;
+    parallel_for(n_threads, n_rows, rows_per_grain(n_cols), [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+            dequantize_row(type.type, source + row * stride, target + row * n_cols, n_cols);
+        }
+    });
+    return out;
+}
+
+}  // namespace
+
+void bind_quant(py::module_& m) {
+    m.def("default_threads", &default_threads,
+          "Physical cores inside the affinity mask and the cgroup quota; at least 1.");
+    m.def("quantize", &quantize, py::arg("type"), py::arg("x").noconvert(), py::arg("n_threads"),
+          "(n_rows, n_cols) f32 to (n_rows, row_bytes) u8.");
+    m.def("dequantize", &dequantize, py::arg("type"), py::arg("blocks").noconvert(),
+          py::arg("n_rows"), py::arg("n_cols"), py::arg("n_threads"),
+          "Bytes of n_rows rows to (n_rows, n_cols) f32.");
+}
+
+}  // namespace plrt

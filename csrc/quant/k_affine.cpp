@@ -1,0 +1,158 @@
+/// Q2_K, Q4_K and Q5_K: superblocks with scales and minima.
+
+#include <cmath>
+
+#include "core/blocks.h"
+#include "core/float_types.h"
+#include "quant/affine_super_block.h"
+#include "quant/block_row.h"
+#include "quant/normalised.h"
+#include "quant/row_codecs.h"
+
+namespace plrt {
+namespace {
+
+/// Large elements count more: rms + |x|.
+void weigh(const float* x, float* w) {
+    float sum = 0.0f;
+    for (int i = 0; i < kSuperBlock; ++i) sum += x[i] * x[i];
+    const float rms = std::sqrt(sum / kSuperBlock);
+    for (int i = 0; i < kSuperBlock; ++i) w[i] = rms + std::fabs(x[i]);
+}
+
+void decode_q2_k(const BlockQ2_K& block, float* out) {
+    const float d = f16_to_f32(block.d);
+    const float dmin = f16_to_f32(block.dmin);
+    for (int s = 0; s < 16; ++s) {
+        const float scale = d * static_cast<float>(block.scales[s] & 15);
+        const float min = dmin * static_cast<float>(block.scales[s] >> 4);
+        const uint8_t* qs = block.qs + 32 * (s / 8) + 16 * (s % 2);
+        const int shift = 2 * (s / 2 % 4);
+        for (int i = 0; i < 16; ++i) {
+            out[16 * s + i] = scale * static_cast<float>((qs[i] >> shift) & 3) - min;
+        }
+    }
+}
+
+void encode_q2_k(const float* x, BlockQ2_K& block) {
+    const Normalised<kSuperBlock> in(x);
+    if (in.is_zero) return;
+    float w[kSuperBlock];
+    for (int i = 0; i < kSuperBlock; ++i) w[i] = std::fabs(in.x[i]);
+    const auto fit = AffineSuperBlock<3, 16, 15>::search(in, w, -0.5f, 0.1f, 15);
+    block.d = fit.d.bits;
+    block.dmin = fit.dmin.bits;
+    for (int s = 0; s < 16; ++s) {
+        block.scales[s] = static_cast<uint8_t>(fit.scales[s] | fit.mins[s] << 4);
+        uint8_t codes[16];
+        fit.codes(in, s, codes);
+        uint8_t* qs = block.qs + 32 * (s / 8) + 16 * (s % 2);
+        const int shift = 2 * (s / 2 % 4);
+        for (int i = 0; i < 16; ++i) qs[i] = static_cast<uint8_t>(qs[i] | codes[i] << shift);
+    }
+}
+
+/// Scale and minimum of sub-block s from the 12 bytes of Q4_K and Q5_K: six bits each, the upper
+/// two bits of the last four stored above the six bits of the first four.
+void unpack_scale_min(const uint8_t* packed, int s, int& scale, int& min) {
+    if (s < 4) {
+        scale = packed[s] & 63;
+        min = packed[s + 4] & 63;
+    } else {
+        scale = (packed[s + 4] & 15) | (packed[s - 4] >> 6) << 4;
+        min = packed[s + 4] >> 4 | (packed[s] >> 6) << 4;
+    }
+}
+
+void pack_scales_mins(const int* scales, const int* mins, uint8_t* packed) {
+    for (int s = 0; s < 4; ++s) {
+        packed[s] = static_cast<uint8_t>(scales[s] | (scales[s + 4] >> 4) << 6);
+        packed[s + 4] = static_cast<uint8_t>(mins[s] | (mins[s + 4] >> 4) << 6);
+        packed[s + 8] = static_cast<uint8_t>((scales[s + 4] & 15) | (mins[s + 4] & 15) << 4);
+    }
+}
+
+void decode_q4_k(const BlockQ4_K& block, float* out) {
+    const float d = f16_to_f32(block.d);
+    const float dmin = f16_to_f32(block.dmin);
+    for (int s = 0; s < 8; ++s) {
+        int scale_code = 0;
+        int min_code = 0;
+        unpack_scale_min(block.scales, s, scale_code, min_code);
+        const float scale = d * static_cast<float>(scale_code);
+        const float min = dmin * static_cast<float>(min_code);
+        const uint8_t* qs = block.qs + 32 * (s / 2);
+        const int shift = 4 * (s % 2);
+        for (int i = 0; i < 32; ++i) {
+            out[32 * s + i] = scale * static_cast<float>((qs[i] >> shift) & 15) - min;
+        }
+    }
+}
+
+void encode_q4_k(const float* x, BlockQ4_K& block) {
+    const Normalised<kSuperBlock> in(x);
+    if (in.is_zero) return;
+    float w[kSuperBlock];
+    weigh(in.x, w);
+    const auto fit = AffineSuperBlock<15, 32, 63>::search(in, w, -1.0f, 0.1f, 20);
+    block.d = fit.d.bits;
+    block.dmin = fit.dmin.bits;
+    pack_scales_mins(fit.scales, fit.mins, block.scales);
+    for (int s = 0; s < 8; ++s) {
+        uint8_t codes[32];
+        fit.codes(in, s, codes);
+        uint8_t* qs = block.qs + 32 * (s / 2);
+        const int shift = 4 * (s % 2);
+        for (int i = 0; i < 32; ++i) qs[i] = static_cast<uint8_t>(qs[i] | codes[i] << shift);
+    }
+}
+
+void decode_q5_k(const BlockQ5_K& block, float* out) {
+    const float d = f16_to_f32(block.d);
+    const float dmin = f16_to_f32(block.dmin);
+    for (int s = 0; s < 8; ++s) {
+        int scale_code = 0;
+        int min_code = 0;
+        unpack_scale_min(block.scales, s, scale_code, min_code);
+        const float scale = d * static_cast<float>(scale_code);
+        const float min = dmin * static_cast<float>(min_code);
+        const uint8_t* qs = block.qs + 32 * (s / 2);
+        const int shift = 4 * (s % 2);
+        for (int i = 0; i < 32; ++i) {
+            const int code = ((qs[i] >> shift) & 15) | ((block.qh[i] >> s) & 1) << 4;
+            out[32 * s + i] = scale * static_cast<float>(code) - min;
+        }
+    }
+}
+
+void encode_q5_k(const float* x, BlockQ5_K& block) {
+    const Normalised<kSuperBlock> in(x);
+    if (in.is_zero) return;
+    float w[kSuperBlock];
+    weigh(in.x, w);
+    const auto fit = AffineSuperBlock<31, 32, 63>::search(in, w, -0.5f, 0.1f, 15);
+    block.d = fit.d.bits;
+    block.dmin = fit.dmin.bits;
+    pack_scales_mins(fit.scales, fit.mins, block.scales);
+    for (int s = 0; s < 8; ++s) {
+        uint8_t codes[32];
+        fit.codes(in, s, codes);
+        uint8_t* qs = block.qs + 32 * (s / 2);
+        const int shift = 4 * (s % 2);
+        for (int i = 0; i < 32; ++i) {
+            qs[i] = static_cast<uint8_t>(qs[i] | (codes[i] & 15) << shift);
+            block.qh[i] = static_cast<uint8_t>(block.qh[i] | (codes[i] >> 4) << s);
+        }
+    }
+}
+
+}  // namespace
+
+const RowCodec kQ2_KCodec{decode_row<BlockQ2_K, kSuperBlock, decode_q2_k>,
+                          encode_row<BlockQ2_K, kSuperBlock, encode_q2_k>};
+const RowCodec kQ4_KCodec{decode_row<BlockQ4_K, kSuperBlock, decode_q4_k>,
+                          encode_row<BlockQ4_K, kSuperBlock, encode_q4_k>};
+const RowCodec kQ5_KCodec{decode_row<BlockQ5_K, kSuperBlock, decode_q5_k>,
+                          encode_row<BlockQ5_K, kSuperBlock, encode_q5_k>};
+
+}  // namespace plrt

@@ -1,0 +1,222 @@
+#pragma once
+/// Weighted least squares over integer codes: which scale loses least when every element is
+/// rounded to the nearest code?
+///
+/// For a given scale the nearest code is best whatever the weights, so the search runs over scales
+/// only: try a range of inverse scales, solve for the scale that fits the codes each gives, and
+/// repeat from the best one. Sums run in kLanes fixed lanes, so every compiler and CPU writes the
+/// same file.
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+
+namespace plrt {
+
+static_assert(FLT_EVAL_METHOD == 0, "rounding by addition needs plain float arithmetic");
+
+inline constexpr int kLanes = 4;
+
+/// N numbers to add up. Filling an array first and adding in fixed lanes lets compilers use vector
+/// instructions without the freedom to reorder sums.
+template <int N>
+struct Terms {
+    float at[N];
+
+    float total() const {
+        float lane[kLanes] = {};
+        for (int i = 0; i < N; i += kLanes) {
+            for (int l = 0; l < kLanes; ++l) lane[l] += at[i + l];
+        }
+        return (lane[0] + lane[2]) + (lane[1] + lane[3]);
+    }
+};
+
+/// Nearest integer in [low, high], ties to even, as a float; NaN gives `low`. The bounds must be
+/// small: adding 1.5 * 2^23 leaves no room for a fraction.
+inline float nearest_integer(float value, float low, float high) {
+    const float bounded = std::min(high, std::max(low, value));
+    return (bounded + 12582912.0f) - 12582912.0f;
+}
+
+/// 1 / scale, or 0 for scale 0.
+inline float inverse_of(float scale) {
+    return scale != 0.0f ? 1.0f / scale : 0.0f;
+}
+
+/// Codes Low … High, each of which stands for its own value.
+template <int Low, int High>
+struct IntegerCodes {
+    static constexpr float kLow = Low;  // value of largest magnitude
+    static float nearest(float value) { return nearest_integer(value, Low, High); }
+};
+
+/// Element of the largest magnitude, with its sign.
+template <int N>
+float signed_max(const float* x) {
+    float largest = 0.0f;
+    for (int i = 0; i < N; ++i) {
+        if (std::fabs(x[i]) > std::fabs(largest)) largest = x[i];
+    }
+    return largest;
+}
+
+/// Sums over one sub-block for the codes q that an inverse scale gives.
+struct SymmetricSums {
+    float xq = 0.0f;  // sum of w * x * q
+    float qq = 0.0f;  // sum of w * q * q
+
+    float scale() const { return qq > 0.0f ? xq / qq : 0.0f; }
+    /// What the best scale takes off the error sum(w * x * x).
+    float gain() const { return scale() * xq; }
+};
+
+template <class Codes, int N>
+SymmetricSums symmetric_sums(const float* x, const float* w, float inverse) {
+    Terms<N> xq;
+    Terms<N> qq;
+    for (int i = 0; i < N; ++i) {
+        const float q = Codes::nearest(x[i] * inverse);
+        const float wq = w[i] * q;
+        xq.at[i] = wq * x[i];
+        qq.at[i] = wq * q;
+    }
+    return {xq.total(), qq.total()};
+}
+
+/// Sum of w * (x - scale * q)^2 for the nearest codes q.
+template <class Codes, int N>
+float symmetric_error(const float* x, const float* w, float scale) {
+    const float inverse = inverse_of(scale);
+    Terms<N> error;
+    for (int i = 0; i < N; ++i) {
+        const float e = x[i] - scale * Codes::nearest(x[i] * inverse);
+        error.at[i] = w[i] * e * e;
+    }
+    return error.total();
+}
+
+/// The scale of one sub-block: x is about scale * q.
+/// Args: x, w: (N,). n_steps: trials on each side of the scale that maps the extreme to kLow,
+///       `step` apart in units of codes.
+template <class Codes, int N>
+float best_scale(const float* x, const float* w, int n_steps, float step) {
+    const float extreme = signed_max<N>(x);
+    if (extreme == 0.0f) return 0.0f;
+    SymmetricSums best;
+    for (int i = -n_steps; i <= n_steps; ++i) {
+        const float inverse = (Codes::kLow + step * static_cast<float>(i)) / extreme;
+        const SymmetricSums sums = symmetric_sums<Codes, N>(x, w, inverse);
+        if (sums.gain() > best.gain()) best = sums;
+    }
+    for (int i = 0; i < 2; ++i) {
+        const SymmetricSums sums = symmetric_sums<Codes, N>(x, w, inverse_of(best.scale()));
+        if (sums.gain() <= best.gain()) break;
+        best = sums;
+    }
+    return best.scale();
+}
+
+/// A scale and what is subtracted: x is about scale * q - min.
+struct Affine {
+    float scale = 0.0f;
+    float min = 0.0f;
+};
+
+/// Sums over one sub-block; n is the sum of the weights.
+struct AffineSums {
+    float n = 0.0f;
+    float x = 0.0f;
+    float q = 0.0f;
+    float qq = 0.0f;
+    float xq = 0.0f;
+
+    /// Least-squares solution. With `min_sign`, min may not be negative.
+    Affine solve(bool min_sign) const {
+        const float determinant = n * qq - q * q;
+        if (determinant > 0.0f) {
+            const float scale = (n * xq - x * q) / determinant;
+            const float min = (q * xq - qq * x) / determinant;
+            if (scale > 0.0f && (min >= 0.0f || !min_sign)) return {scale, min};
+        }
+        return {qq > 0.0f ? std::max(0.0f, xq / qq) : 0.0f, 0.0f};
+    }
+
+    /// What that solution takes off the error sum(w * x * x).
+    float gain(const Affine& fit) const { return fit.scale * xq - fit.min * x; }
+};
+
+/// The sums that do not depend on the codes.
+template <int N>
+AffineSums weight_sums(const float* x, const float* w) {
+    Terms<N> sn, sx;
+    for (int i = 0; i < N; ++i) {
+        sn.at[i] = w[i];
+        sx.at[i] = w[i] * x[i];
+    }
+    return {.n = sn.total(), .x = sx.total()};
+}
+
+/// `sums` with those that depend on the codes of a given inverse scale and min.
+template <int MaxCode, int N>
+AffineSums affine_sums(AffineSums sums, const float* x, const float* w, float inverse, float min) {
+    Terms<N> sq, sqq, sxq;
+    for (int i = 0; i < N; ++i) {
+        const float q = nearest_integer((x[i] + min) * inverse, 0, MaxCode);
+        const float wq = w[i] * q;
+        sq.at[i] = wq;
+        sqq.at[i] = wq * q;
+        sxq.at[i] = wq * x[i];
+    }
+    sums.q = sq.total();
+    sums.qq = sqq.total();
+    sums.xq = sxq.total();
+    return sums;
+}
+
+/// Sum of w * (x - (scale * q - min))^2 for the nearest codes q.
+template <int MaxCode, int N>
+float affine_error(const float* x, const float* w, const Affine& fit) {
+    const float inverse = inverse_of(fit.scale);
+    Terms<N> error;
+    for (int i = 0; i < N; ++i) {
+        const float q = nearest_integer((x[i] + fit.min) * inverse, 0, MaxCode);
+        const float e = x[i] - (fit.scale * q - fit.min);
+        error.at[i] = w[i] * e * e;
+    }
+    return error.total();
+}
+
+/// Scale and min of one sub-block.
+/// Args: x, w: (N,). first_step, step, n_steps: inverse scales to try, as the code that the range
+///       of x spans: MaxCode + first_step + step * i. min_sign: min may not be negative.
+template <int MaxCode, int N>
+Affine best_affine(const float* x, const float* w, float first_step, float step, int n_steps,
+                   bool min_sign) {
+    float low = *std::min_element(x, x + N);
+    const float high = *std::max_element(x, x + N);
+    if (min_sign) low = std::min(low, 0.0f);
+    if (high <= low) return {0.0f, -low};
+    Affine best{0.0f, -low};
+    float best_gain = -FLT_MAX;
+    const AffineSums fixed = weight_sums<N>(x, w);
+    const auto consider = [&](float inverse, float min) {
+        const AffineSums sums = affine_sums<MaxCode, N>(fixed, x, w, inverse, min);
+        const Affine fit = sums.solve(min_sign);
+        const float gain = sums.gain(fit);
+        if (gain <= best_gain) return false;
+        best_gain = gain;
+        best = fit;
+        return true;
+    };
+    for (int i = 0; i <= n_steps; ++i) {
+        const float span = MaxCode + first_step + step * static_cast<float>(i);
+        consider(span / (high - low), -low);
+    }
+    for (int i = 0; i < 3; ++i) {
+        if (!consider(inverse_of(best.scale), best.min)) break;
+    }
+    return best;
+}
+
+}  // namespace plrt

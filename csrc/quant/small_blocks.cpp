@@ -1,0 +1,199 @@
+/// Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: 32 elements, one f16 scale, for some an f16 minimum.
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/blocks.h"
+#include "core/float_types.h"
+#include "quant/block_row.h"
+#include "quant/normalised.h"
+#include "quant/row_codecs.h"
+#include "quant/search.h"
+
+namespace plrt {
+namespace {
+
+constexpr int kHalf = kSmallBlock / 2;
+
+/// Byte i holds the low four bits of codes i and i + 16.
+void pack_nibbles(const uint8_t* codes, uint8_t* qs) {
+    for (int i = 0; i < kHalf; ++i) {
+        qs[i] = static_cast<uint8_t>((codes[i] & 15) | (codes[i + kHalf] & 15) << 4);
+    }
+}
+
+void unpack_nibbles(const uint8_t* qs, uint8_t* codes) {
+    for (int i = 0; i < kHalf; ++i) {
+        codes[i] = qs[i] & 15;
+        codes[i + kHalf] = qs[i] >> 4;
+    }
+}
+
+/// Bit i of qh is bit 4 of code i.
+void pack_fifth_bits(const uint8_t* codes, uint8_t* qh) {
+    for (int i = 0; i < kSmallBlock; ++i) {
+        qh[i / 8] = static_cast<uint8_t>(qh[i / 8] | (codes[i] >> 4) << (i % 8));
+    }
+}
+
+void unpack_fifth_bits(const uint8_t* qh, uint8_t* codes) {
+    for (int i = 0; i < kSmallBlock; ++i) {
+        codes[i] = static_cast<uint8_t>(codes[i] | ((qh[i / 8] >> (i % 8)) & 1) << 4);
+    }
+}
+
+/// Values d * (code - offset).
+void decode_symmetric(uint16_t d_bits, const uint8_t* codes, int offset, float* out) {
+    const float d = f16_to_f32(d_bits);
+    for (int i = 0; i < kSmallBlock; ++i) out[i] = d * static_cast<float>(codes[i] - offset);
+}
+
+/// Values d * code + m.
+void decode_affine(uint16_t d_bits, uint16_t m_bits, const uint8_t* codes, float* out) {
+    const float d = f16_to_f32(d_bits);
+    const float m = f16_to_f32(m_bits);
+    for (int i = 0; i < kSmallBlock; ++i) out[i] = d * static_cast<float>(codes[i]) + m;
+}
+
+void weigh(const float* x, float* w) {
+    for (int i = 0; i < kSmallBlock; ++i) w[i] = 1.0f;
+    (void)x;
+}
+
+/// Codes 0 … 2 * Offset - 1 for d * (code - Offset). Returns the bits of d.
+template <int Offset>
+uint16_t encode_symmetric(const float* block, uint8_t* codes) {
+    using Codes = IntegerCodes<-Offset, Offset - 1>;
+    const Normalised<kSmallBlock> in(block);
+    std::fill_n(codes, kSmallBlock, static_cast<uint8_t>(Offset));
+    if (in.is_zero) return 0;
+    float w[kSmallBlock];
+    weigh(in.x, w);
+    const RoundedScale d = in.round(best_scale<Codes, kSmallBlock>(in.x, w, 9, 0.1f));
+    const float inverse = inverse_of(d.value);
+    for (int i = 0; i < kSmallBlock; ++i) {
+        codes[i] = static_cast<uint8_t>(Codes::nearest(in.x[i] * inverse) + Offset);
+    }
+    return d.bits;
+}
+
+struct AffineBits {
+    uint16_t d = 0;
+    uint16_t m = 0;
+};
+
+/// Codes 0 … MaxCode for d * code + m.
+template <int MaxCode>
+AffineBits encode_affine(const float* block, uint8_t* codes) {
+    const Normalised<kSmallBlock> in(block);
+    std::fill_n(codes, kSmallBlock, uint8_t{0});
+    if (in.is_zero) return {};
+    float w[kSmallBlock];
+    weigh(in.x, w);
+    const Affine fit = best_affine<MaxCode, kSmallBlock>(in.x, w, -0.5f, 0.1f, 15, false);
+    const RoundedScale d = in.round(fit.scale);
+    const RoundedScale m = in.round(-fit.min);
+    const float inverse = inverse_of(d.value);
+    for (int i = 0; i < kSmallBlock; ++i) {
+        codes[i] = static_cast<uint8_t>(nearest_integer((in.x[i] - m.value) * inverse, 0, MaxCode));
+    }
+    return {d.bits, m.bits};
+}
+
+void decode_q4_0(const BlockQ4_0& block, float* out) {
+    uint8_t codes[kSmallBlock];
+    unpack_nibbles(block.qs, codes);
+    decode_symmetric(block.d, codes, 8, out);
+}
+
+void encode_q4_0(const float* x, BlockQ4_0& block) {
+    uint8_t codes[kSmallBlock];
+    block.d = encode_symmetric<8>(x, codes);
+    pack_nibbles(codes, block.qs);
+}
+
+void decode_q4_1(const BlockQ4_1& block, float* out) {
+    uint8_t codes[kSmallBlock];
+    unpack_nibbles(block.qs, codes);
+    decode_affine(block.d, block.m, codes, out);
+}
+
+void encode_q4_1(const float* x, BlockQ4_1& block) {
+    uint8_t codes[kSmallBlock];
+    const AffineBits bits = encode_affine<15>(x, codes);
+    block.d = bits.d;
+    block.m = bits.m;
+    pack_nibbles(codes, block.qs);
+}
+
+void decode_q5_0(const BlockQ5_0& block, float* out) {
+    uint8_t codes[kSmallBlock];
+    unpack_nibbles(block.qs, codes);
+    unpack_fifth_bits(block.qh, codes);
+    decode_symmetric(block.d, codes, 16, out);
+}
+
+void encode_q5_0(const float* x, BlockQ5_0& block) {
+    uint8_t codes[kSmallBlock];
+    block.d = encode_symmetric<16>(x, codes);
+    pack_nibbles(codes, block.qs);
+    pack_fifth_bits(codes, block.qh);
+}
+
+void decode_q5_1(const BlockQ5_1& block, float* out) {
+    uint8_t codes[kSmallBlock];
+    unpack_nibbles(block.qs, codes);
+    unpack_fifth_bits(block.qh, codes);
+    decode_affine(block.d, block.m, codes, out);
+}
+
+void encode_q5_1(const float* x, BlockQ5_1& block) {
+    uint8_t codes[kSmallBlock];
+    const AffineBits bits = encode_affine<31>(x, codes);
+    block.d = bits.d;
+    block.m = bits.m;
+    pack_nibbles(codes, block.qs);
+    pack_fifth_bits(codes, block.qh);
+}
+
+void decode_q8_0(const BlockQ8_0& block, float* out) {
+    const float d = f16_to_f32(block.d);
+    for (int i = 0; i < kSmallBlock; ++i) out[i] = d * static_cast<float>(block.qs[i]);
+}
+
+/// Nearest integer, ties away from zero, clipped to int8.
+int8_t round_to_int8(float value) {
+    const float magnitude = std::min(std::fabs(value), 127.0f);
+    const int floor = static_cast<int>(magnitude);
+    const int rounded = floor + (magnitude - static_cast<float>(floor) >= 0.5f);
+    return static_cast<int8_t>(value < 0.0f ? -rounded : rounded);
+}
+
+/// Files in Q8_0 are compared byte by byte with those of other writers, so this is the common
+/// rule: the codes belong to the scale before it was rounded to f16. Where f16 is too coarse for
+/// that (a subnormal scale) or too small, they belong to the scale after.
+void encode_q8_0(const float* x, BlockQ8_0& block) {
+    float largest = 0.0f;
+    for (int i = 0; i < kSmallBlock; ++i) largest = std::max(largest, std::fabs(x[i]));
+    if (largest < 0x1p-25f) return;
+    const float d = largest / 127.0f;
+    block.d = scale_to_f16(d);
+    const bool in_normal_range = d >= 0x1p-14f && d <= 65504.0f;
+    const float inverse = 1.0f / (in_normal_range ? d : f16_to_f32(block.d));
+    for (int i = 0; i < kSmallBlock; ++i) block.qs[i] = round_to_int8(x[i] * inverse);
+}
+
+}  // namespace
+
+const RowCodec kQ4_0Codec{decode_row<BlockQ4_0, kSmallBlock, decode_q4_0>,
+                          encode_row<BlockQ4_0, kSmallBlock, encode_q4_0>};
+const RowCodec kQ4_1Codec{decode_row<BlockQ4_1, kSmallBlock, decode_q4_1>,
+                          encode_row<BlockQ4_1, kSmallBlock, encode_q4_1>};
+const RowCodec kQ5_0Codec{decode_row<BlockQ5_0, kSmallBlock, decode_q5_0>,
+                          encode_row<BlockQ5_0, kSmallBlock, encode_q5_0>};
+const RowCodec kQ5_1Codec{decode_row<BlockQ5_1, kSmallBlock, decode_q5_1>,
+                          encode_row<BlockQ5_1, kSmallBlock, encode_q5_1>};
+const RowCodec kQ8_0Codec{decode_row<BlockQ8_0, kSmallBlock, decode_q8_0>,
+                          encode_row<BlockQ8_0, kSmallBlock, encode_q8_0>};
+
+}  // namespace plrt
