@@ -57,6 +57,7 @@ def run(path: Path, files: Iterable[bytes]) -> Counter[str]:
     """Outcomes of all files; fails on any other exception and on any that takes long."""
     outcomes: Counter[str] = Counter()
     for data in files:
+        path.unlink(missing_ok=True)  # some file systems flush a file that is cut and rewritten
         path.write_bytes(data)
         start = time.process_time()  # not the wall clock: a busy machine is no fault of the file
         outcomes[outcome(path)] += 1
