@@ -68,7 +68,7 @@ class Tokenizer(Protocol):
 
     @property
     def special_pieces(self) -> Sequence[str]:
-        """The texts that become one special id where special parsing is on."""
+        """The texts that become one id only where special parsing is on."""
 
     def encode(
         self, text: str | bytes, *, add_bos: bool | None = None, special: bool = False

@@ -48,3 +48,7 @@ class SpecialPieces:
                     begin = at = start + length
                     break
         yield text[begin:], None
+
+    def found_in(self, text: str) -> bool:
+        """Whether `text` contains any of the pieces."""
+        return next(self.cut(text))[1] is not None

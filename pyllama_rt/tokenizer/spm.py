@@ -41,16 +41,12 @@ class SpmTokenizer:
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Builds the library's model. Raises: FormatError if the library refuses it."""
         self.vocabulary = vocabulary
-        special: dict[str, int] = {}
-        user_defined: dict[str, int] = {}
-        for i, kind in enumerate(vocabulary.types):
-            if kind in (CONTROL, UNKNOWN, USER_DEFINED):
-                special[vocabulary.pieces[i]] = i
-                if kind == USER_DEFINED:
-                    user_defined[vocabulary.pieces[i]] = i
-        self._special = special
-        self._all_cutter = SpecialPieces(special)
-        self._user_cutter = SpecialPieces(user_defined)
+        pieces, types = vocabulary.pieces, vocabulary.types
+        user = {pieces[i]: i for i, kind in enumerate(types) if kind == USER_DEFINED}
+        hidden = {pieces[i]: i for i, kind in enumerate(types) if kind in (CONTROL, UNKNOWN)}
+        self._special_pieces = list(hidden)
+        self._user_cutter = SpecialPieces(user)
+        self._all_cutter = SpecialPieces(user | hidden)
         # The library strips white space itself only together with adding its prefix.
         self._own_prefix = vocabulary.add_space_prefix and not vocabulary.remove_extra_whitespaces
         self._processor = _library_processor(vocabulary)
@@ -82,8 +78,8 @@ class SpmTokenizer:
 
     @property
     def special_pieces(self) -> Sequence[str]:
-        """The texts of all CONTROL, UNKNOWN and USER_DEFINED pieces."""
-        return list(self._special)
+        """The texts of all CONTROL and UNKNOWN pieces."""
+        return self._special_pieces
 
     def encode(
         self, text: str | bytes, *, add_bos: bool | None = None, special: bool = False
