@@ -176,6 +176,10 @@ class TypedMetadata:
 
     metadata: Metadata
 
+    def has(self, key: str) -> bool:
+        """Whether the file holds the key."""
+        return key in self.metadata
+
     def get_str(self, key: str, default: T | _Required = REQUIRED) -> str | T:
         """A string."""
         if self._is_absent(key, default, {ValueType.STRING}, "a string"):
