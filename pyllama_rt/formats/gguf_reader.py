@@ -46,7 +46,7 @@ class GgufFile(TypedMetadata):
     tensors: of all files, by name, in the order of the directories.
     """
 
-    def __init__(self, path: Path, parts: list[_Part], stack: ExitStack) -> None:
+    def __init__(self, path: Path, parts: list[_Part]) -> None:
         """Join parsed parts; `open` is the way to get them."""
         first = parts[0]
         self.path = path
@@ -64,7 +64,6 @@ class GgufFile(TypedMetadata):
                     )
                 self.tensors[info.name] = info
         self._parts = parts
-        self._stack = stack
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> GgufFile:
@@ -75,8 +74,9 @@ class GgufFile(TypedMetadata):
         """
         path = Path(path)
         with ExitStack() as stack:
-            parts = _open_parts(path, stack)
-            return cls(path, parts, stack.pop_all())
+            file = cls(path, _open_parts(path, stack))
+            stack.pop_all()  # from here on `close` looks after the mappings
+            return file
 
     @property
     def mappings(self) -> list[memoryview]:
@@ -107,7 +107,8 @@ class GgufFile(TypedMetadata):
 
     def close(self) -> None:
         """Unmap the files; views that are still held keep their own memory alive."""
-        self._stack.close()
+        for part in self._parts:
+            part.mapped.close()
 
     def __enter__(self) -> GgufFile:
         """Nothing happens; `open` did the work."""

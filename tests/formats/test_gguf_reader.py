@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gguf_craft import BOOL, CODES, FLOAT32, FLOAT64, Craft, Fields, all_types, number, texts, u32
 
-from pyllama_rt.errors import FormatError, StateError
+from pyllama_rt.errors import FormatError, ResourceError, StateError
 from pyllama_rt.formats.gguf import GgufFile, TensorInfo, ValueType
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
 
@@ -197,3 +197,48 @@ def test_large_string_arrays_decode(tmp_path: Path) -> None:
     with opened(tmp_path, Craft({"k": texts(words), "after": number(4, 5)})) as file:
         assert file.get_strings("k") == words
         assert file.get_int("after") == 5
+
+
+def test_defaults_of_every_getter(file: GgufFile) -> None:
+    assert file.get_str("absent", "x") == "x"
+    assert file.get_float("absent", 0.5) == 0.5
+    assert file.get_bool("absent", False) is False
+    assert file.get_ints("absent", None) is None
+    assert file.get_floats("absent", None) is None
+
+
+def test_strings_of_the_whole_file_are_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty strings in a sparse file cost no disk, but each costs a step of the parser."""
+    monkeypatch.setattr("pyllama_rt.formats.gguf_cursor.MAX_ARRAY_LENGTH", 5)
+    opened(tmp_path, Craft({"a": texts(["x"] * 3), "b": texts(["x"] * 2)})).close()
+    with pytest.raises(FormatError, match=r"length of 'b' at byte .* in the whole file"):
+        opened(tmp_path, Craft({"a": texts(["x"] * 3), "b": texts(["x"] * 3)}))
+
+
+def test_long_string_arrays_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyllama_rt.formats.gguf_parser.MAX_STRING_BYTES", 30)
+    opened(tmp_path, Craft({"a": texts(["x" * 7] * 2)})).close()
+    with pytest.raises(FormatError, match=r"elements of 'a' at byte .* at most 30 bytes, found 32"):
+        opened(tmp_path, Craft({"a": texts(["x" * 8] * 2)}))
+
+
+def test_refused_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("mmap.mmap", refuse)
+    with pytest.raises(ResourceError, match=r"cannot map .* bytes: .*Cannot allocate memory"):
+        opened(tmp_path, all_types())
+
+
+def test_folder_that_cannot_even_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(FormatError, match="found a directory"):
+        GgufFile.open(tmp_path)
