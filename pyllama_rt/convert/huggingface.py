@@ -1,0 +1,175 @@
+"""Checkpoints in Hugging Face directories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyllama_rt.convert.checkpoint import Checkpoint, naming
+from pyllama_rt.convert.huggingface_vocabulary import read_vocabulary
+from pyllama_rt.convert.json_metadata import JsonMetadata
+from pyllama_rt.convert.lazy_tensor import LazyTensor
+from pyllama_rt.convert.safetensors_shards import Stored, open_shards
+from pyllama_rt.convert.transforms import row_order
+from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, did_you_mean, shown
+from pyllama_rt.formats.tensor_types import TENSOR_TYPES
+from pyllama_rt.models.registry import Architecture, TensorSpec, architecture_of_hf
+
+_FLOATS = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
+_IGNORED = re.compile(r".*\.rotary_emb\.inv_freq")
+_LAYER = re.compile(r"model\.layers\.(\d+)\.")
+_COMPARE_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedTensor:
+    """One tensor of an architecture, for one layer of one config."""
+
+    spec: TensorSpec
+    gguf: str
+    hf: str
+    shape: tuple[int, ...]
+    dims: dict[str, int]
+
+
+def read_config(path: Path) -> tuple[Architecture, Any, JsonMetadata]:
+    """The architecture and config in a config.json, and the file itself.
+
+    Raises: ConfigError if there is no such file; FormatError, UnsupportedError for what it says.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; expected a model's config.json")
+    reader = JsonMetadata.read(path)
+    with naming(path):
+        architecture = architecture_of_hf(list(reader.get_strings("architectures")), path)
+        if reader.has("quantization_config"):
+            raise UnsupportedError(
+                "quantization_config: checkpoints that are quantised already are not supported; "
+                "start from the original weights"
+            )
+        return architecture, architecture.from_hf(reader), reader
+
+
+def expected_tensors(architecture: Architecture, config: Any) -> Iterator[ExpectedTensor]:
+    """Every tensor that the config promises, optional ones included: per-model ones first."""
+    shared = [spec for spec in architecture.tensors if "{i}" not in spec.gguf]
+    per_layer = [spec for spec in architecture.tensors if "{i}" in spec.gguf]
+    for layer, specs in [(0, shared), *((i, per_layer) for i in range(config.n_layers))]:
+        dims = architecture.dims(config, layer)
+        for spec in specs:
+            gguf, hf = (name.replace("{i}", str(layer)) for name in (spec.gguf, spec.hf))
+            yield ExpectedTensor(spec, gguf, hf, tuple(dims[s] for s in spec.shape), dims)
+
+
+def open_huggingface(folder: Path, stack: ExitStack) -> Checkpoint:
+    """The checkpoint in a directory, checked.
+
+    Args: stack: closes its files.
+    Raises: ConfigError, FormatError, UnsupportedError: one line each, see `docs/formats.md`.
+    """
+    config_path = folder / "config.json"
+    architecture, config, reader = read_config(config_path)
+    stored = open_shards(folder, stack)
+    expected = list(expected_tensors(architecture, config))
+    _check_names(stored, expected, config_path)
+    is_tied = _is_tied(stored, reader)
+    tensors = tuple(
+        _tensor(e, stored[e.hf])
+        for e in expected
+        if e.hf in stored and not (is_tied and e.gguf == "output.weight")
+    )
+    vocabulary = read_vocabulary(folder, reader, config.vocab_size)
+    used = {file.path for file, _ in stored.values()}
+    return Checkpoint(
+        name=folder.resolve().name,
+        files=(config_path, folder / "tokenizer.model", *sorted(used)),
+        architecture=architecture,
+        config=config,
+        vocabulary=vocabulary.gguf_keys(),
+        tensors=tensors,
+    )
+
+
+def _check_names(
+    stored: dict[str, Stored], expected: list[ExpectedTensor], config_path: Path
+) -> None:
+    """Raises FormatError for tensors that are missing, and for those that nothing would read."""
+    known = {e.hf for e in expected}
+    for e in expected:
+        if e.hf not in stored and not e.spec.optional:
+            raise FormatError(
+                f"{config_path}: it promises tensor {e.hf}, which the checkpoint does not hold"
+                f"{did_you_mean(e.hf, set(stored) - known)}; check num_hidden_layers and that "
+                "every shard is there"
+            )
+    for name, (file, _) in stored.items():
+        if name in known or _IGNORED.fullmatch(name):
+            continue
+        layer = _LAYER.match(name)
+        hint = (
+            f"config.json promises fewer layers than layer {layer[1]}"
+            if layer and _LAYER.sub("model.layers.0.", name) in known
+            else f"this architecture has no such tensor{did_you_mean(name, known)}"
+        )
+        raise FormatError(f"{file.path}: unexpected tensor {shown(name)}: {hint}")
+
+
+def _is_tied(stored: dict[str, Stored], reader: JsonMetadata) -> bool:
+    """Whether the head is the embedding.
+
+    Raises: FormatError if config.json and the tensors contradict one another.
+    """
+    declared = reader.get_bool("tie_word_embeddings", None)
+    has_head = "lm_head.weight" in stored
+    if declared is False and not has_head:
+        raise FormatError.at(
+            reader.source,
+            "tie_word_embeddings",
+            expected="true, as the checkpoint holds no lm_head.weight",
+            found="false; a shard may be missing",
+        )
+    if not has_head:
+        return True
+    if declared and not _same_bytes(stored["lm_head.weight"], stored["model.embed_tokens.weight"]):
+        raise FormatError.at(
+            reader.source,
+            "tie_word_embeddings",
+            expected="false, as lm_head.weight differs from the embedding",
+            found="true",
+        )
+    return bool(declared)
+
+
+def _same_bytes(a: Stored, b: Stored) -> bool:
+    left, right = a[0].data(a[1].name), b[0].data(b[1].name)
+    return len(left) == len(right) and all(
+        left[i : i + _COMPARE_BYTES] == right[i : i + _COMPARE_BYTES]
+        for i in range(0, len(left), _COMPARE_BYTES)
+    )
+
+
+def _tensor(expected: ExpectedTensor, stored: Stored) -> LazyTensor:
+    file, entry = stored
+    source = f"{file.path}: tensor {shown(entry.name)}"
+    if entry.dtype not in _FLOATS:
+        raise UnsupportedError(
+            f"{source}: weights of dtype {entry.dtype} are not supported; expected "
+            f"{', '.join(_FLOATS)}"
+        )
+    if entry.shape != expected.shape:
+        raise FormatError(
+            f"{source}: expected shape {list(expected.shape)}, as config.json has "
+            f"{' × '.join(expected.spec.shape)}, found {list(entry.shape)}"
+        )
+    return LazyTensor(
+        name=expected.gguf,
+        shape=entry.shape,
+        type=TENSOR_TYPES[_FLOATS[entry.dtype]],
+        data=file.data(entry.name),
+        source=source,
+        order=row_order(expected.spec.transform, entry.shape[0], expected.dims),
+    )

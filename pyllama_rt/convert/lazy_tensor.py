@@ -1,0 +1,79 @@
+"""A tensor of a source file, decoded a few rows at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyllama_rt.convert.transforms import RowOrder
+from pyllama_rt.errors import NumericsError
+from pyllama_rt.formats.tensor_types import WEIGHT_TYPES, TensorType
+from pyllama_rt.quant import dequantize, quantize
+
+CHUNK_ELEMENTS = 1 << 22
+"""Rows are decoded in chunks of about so many elements, 16 MiB of floats."""
+
+_F16_MAX = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True, slots=True)
+class LazyTensor:
+    """A tensor that stays in its mapped file until it is written.
+
+    name: its GGUF name. shape: outermost first. type: as stored. data: its bytes.
+    order: which stored row becomes row i, None for the stored order.
+    source: file and name to blame in messages.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: TensorType
+    data: memoryview
+    source: str
+    order: RowOrder | None = None
+
+    @property
+    def n_elements(self) -> int:
+        """The product of the shape."""
+        return math.prod(self.shape)
+
+    def encoded(self, target: TensorType, n_threads: int | None) -> Iterator[NDArray[np.uint8]]:
+        """The bytes of the tensor as `target`, chunk by chunk.
+
+        Raises: NumericsError naming the tensor if a weight is not finite, or too large for the
+            half precision that `target` stores numbers or scales in.
+        """
+        is_vector = len(self.shape) == 1
+        width = 1 if is_vector and self.order is not None else self.shape[-1]
+        rows = np.frombuffer(self.data, np.uint8).reshape(-1, self.type.row_bytes(width))
+        step = max(1, CHUNK_ELEMENTS // width)
+        for start in range(0, len(rows), step):
+            stop = min(start + step, len(rows))
+            chunk = rows[start:stop] if self.order is None else rows[self.order[start:stop]]
+            yield self._encode(chunk, width, target, n_threads)
+
+    def _encode(
+        self, chunk: NDArray[np.uint8], width: int, target: TensorType, n_threads: int | None
+    ) -> NDArray[np.uint8]:
+        if self.type.name not in WEIGHT_TYPES:
+            return chunk  # tables of integers and the like are carried along as they are
+        values = dequantize(chunk, self.type.name, (len(chunk), width))
+        self._check(values, target)
+        return chunk if target == self.type else quantize(values, target.name, n_threads=n_threads)
+
+    def _check(self, values: NDArray[np.float32], target: TensorType) -> None:
+        low, high = float(values.min()), float(values.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise NumericsError(
+                f"{self.source}: expected finite weights, found NaN or infinity; the checkpoint is "
+                "broken, fetch or export it again"
+            )
+        if target.name not in ("f32", "bf16") and max(-low, high) > _F16_MAX:
+            raise NumericsError(
+                f"{self.source}: weight {max(-low, high):g} does not fit {target.name}, which "
+                "stores numbers in half precision; choose f32 or bf16"
+            )

@@ -1,0 +1,139 @@
+"""`quantize_file`: a GGUF file with its weights in other types; `plan_file`: what it will be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyllama_rt.convert.huggingface import expected_tensors, read_config
+from pyllama_rt.convert.lazy_tensor import LazyTensor
+from pyllama_rt.convert.write import (
+    FILE_TYPE,
+    QUANTIZATION_VERSION,
+    Progress,
+    add_type_keys,
+    check_output,
+    write_tensors,
+)
+from pyllama_rt.errors import ConfigError
+from pyllama_rt.formats.gguf import GgufFile, GgufWriter
+from pyllama_rt.formats.tensor_types import TENSOR_TYPES, TensorType
+from pyllama_rt.quant.mixes import ModelTraits, find_mix
+from pyllama_rt.quant.plan import Plan, check_requantization, make_plan
+
+_SPLIT_KEYS = "split."
+
+
+def quantize_file(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    type: str,
+    *,
+    pure: bool = False,
+    tensor_types: Sequence[str] = (),
+    allow_requantize: bool = False,
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Writes a GGUF file again with its weights as `type`, whole or not at all.
+
+    Args:
+        source: The file, or any file of a split model. out: The file to write.
+        type: A type or mix, as q8_0 or q4_k_m, in any letter case.
+        pure: One type for all weights instead of the mix's choice for each.
+        tensor_types: `REGEX=TYPE` for tensors whose names match; the first that matches wins.
+        allow_requantize: Take weights that are quantised already, which adds to their error.
+        n_threads: Threads that quantise; None for all cores. The file does not depend on it.
+    Returns:
+        What was written.
+    Raises:
+        PyllamaRtError of the class that fits: one line with file, expectation and finding.
+    """
+    target = Path(out)
+    with GgufFile.open(source) as file:
+        check_output(target, file.paths)
+        plan = _plan_gguf(file, type, pure, tensor_types)
+        if not allow_requantize:
+            check_requantization(plan, file.path)
+        with GgufWriter(target, alignment=file.alignment) as writer:
+            _copy_keys(file, writer)
+            add_type_keys(writer, plan.mix)
+            tensors = _tensors(file)
+            write_tensors(writer, plan, tensors, n_threads=n_threads, progress=progress)
+    return plan
+
+
+def plan_file(
+    source: str | os.PathLike[str],
+    type: str,
+    *,
+    pure: bool = False,
+    tensor_types: Sequence[str] = (),
+    allow_requantize: bool = False,
+) -> Plan:
+    """What `quantize_file` would write.
+
+    Args: source: A GGUF file, or a Hugging Face `config.json`, whose tensors are those of the
+        architecture without optional biases.
+    Raises: PyllamaRtError, as `quantize_file`.
+    """
+    path = Path(source)
+    if path.suffix == ".json":
+        return _plan_config(path, type, pure, tensor_types)
+    with GgufFile.open(path) as file:
+        plan = _plan_gguf(file, type, pure, tensor_types)
+    if not allow_requantize:
+        check_requantization(plan, path)
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Promised:
+    """A tensor that a config promises."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: TensorType
+
+
+def _plan_config(path: Path, type: str, pure: bool, overrides: Sequence[str]) -> Plan:
+    mix = find_mix(type)
+    architecture, config, reader = read_config(path)
+    is_tied = reader.get_bool("tie_word_embeddings", False)
+    tensors = [
+        _Promised(expected.gguf, expected.shape, TENSOR_TYPES["f32"])
+        for expected in expected_tensors(architecture, config)
+        if not expected.spec.optional or (expected.gguf == "output.weight" and not is_tied)
+    ]
+    keys = {"general.architecture": architecture.name, **architecture.metadata(config)}
+    traits = ModelTraits.of(keys, (tensor.name for tensor in tensors))
+    return make_plan(mix, traits, tensors, pure=pure, overrides=overrides)
+
+
+def _plan_gguf(file: GgufFile, type: str, pure: bool, overrides: Sequence[str]) -> Plan:
+    mix = find_mix(type)
+    if not file.tensors:
+        raise ConfigError(f"{file.path}: the file holds no tensors to quantise")
+    file.get_str("general.architecture")
+    traits = ModelTraits.of(file.metadata, file.tensors)
+    return make_plan(mix, traits, file.tensors.values(), pure=pure, overrides=overrides)
+
+
+def _copy_keys(file: GgufFile, writer: GgufWriter) -> None:
+    """Everything but what changes: the types of the tensors and, for split models, the parts."""
+    for key in file.metadata:
+        if key not in (FILE_TYPE, QUANTIZATION_VERSION) and not key.startswith(_SPLIT_KEYS):
+            writer.copy(file.metadata, key)
+
+
+def _tensors(file: GgufFile) -> Iterator[LazyTensor]:
+    for info in file.tensors.values():
+        yield LazyTensor(
+            name=info.name,
+            shape=info.shape,
+            type=info.type,
+            data=file.tensor_data(info.name),
+            source=f"{file.path}: tensor {info.name}",
+        )
