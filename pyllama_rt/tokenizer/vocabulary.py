@@ -21,8 +21,8 @@ from pyllama_rt.tokenizer.protocol import MetadataSource
 
 T = TypeVar("T")
 
-MAX_PIECE_CHARS = 4096
-"""A longer piece is taken for a broken file; the longest in public vocabularies are < 200."""
+MAX_PIECE_CHARS = 512
+"""Far above the longest of public vocabularies; the library recurses once per byte of a piece."""
 
 _END_OF_TURN = (
     "</s>", "<eos>", "[EOS]", "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<turn|>",

@@ -66,7 +66,7 @@ def test_bad_byte_piece(text: str) -> None:
     ("piece", "message"),
     [
         (("", 0.0, 1), "piece 268: expected some text, found an empty piece"),
-        (("a" * (1 << 20), 0.0, 1), "piece 268: expected up to 4096 .* found 1048576"),
+        (("a" * (1 << 20), 0.0, 1), "piece 268: expected up to 512 .* found 1048576"),
         (("ab", 0.0, 1), "expected different ones, found 'ab' 2 times"),
         (("q", 0.0, 7), "type of piece 268: expected 1 to 6, found 7"),
         (("q", 0.0, 0), "type of piece 268: expected 1 to 6, found 0"),
