@@ -143,7 +143,7 @@ def _metadata_cases() -> None:
     _metadata_only("17-first-string-huge", {"k": [*texts([], 3), u64(-8), bytes(99)]})
     _key("18-bool-2", "k", number(BOOL, 2))
     _key("18-bool-2-in-array", "k", numbers(BOOL, [0, 1, 2]))
-    for value in (0, 3, 1 << 31):
+    for value in (0, 3, 4, 48, 1 << 31):
         _key(f"19-alignment-{value}", ALIGNMENT, number(UINT32, value))
     _key("19-alignment-uint64", ALIGNMENT, number(UINT64, 32))
     _key("19-alignment-int32", ALIGNMENT, number(INT32, 32))
