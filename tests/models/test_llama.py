@@ -1,0 +1,84 @@
+"""LLaMA against its NumPy twin, and against `transformers` through stored logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shared_data import shared
+from tiny_llama import tiny_config, write_tiny_llama
+
+from pyllama_rt.config import LoadConfig
+from pyllama_rt.convert import convert_checkpoint
+from pyllama_rt.engine.load import load_model
+from pyllama_rt.engine.session import Session
+from pyllama_rt.errors import FormatError
+from pyllama_rt.graph import reference
+from pyllama_rt.graph.builder import GraphBuilder
+from pyllama_rt.models import llama
+
+IDS = [1, 7, 260, 9, 33, 260, 261, 100, 4, 5]
+
+
+@pytest.mark.parametrize("kind", ["f32", "bf16", "q8_0", "q5_k", "q2_k"])
+@pytest.mark.parametrize(("biases", "tied"), [(False, False), (True, True)])
+def test_equals_its_twin(tmp_path: Path, kind: str, biases: bool, tied: bool) -> None:
+    tiny = write_tiny_llama(tmp_path / "m.gguf", kind, biases=biases, tied=tied)
+    batch = reference.ReferenceBatch(IDS, [0] * len(IDS), [True] * len(IDS))
+    cache = reference.ReferenceCache()
+    wanted = reference.run(tiny.graph(), tiny.reference_weights(), batch, cache)
+    with load_model(tiny.path, LoadConfig(kv_type="f32")) as model, Session(model) as session:
+        got = session.eval(IDS, all_logits=True)
+    # A code of an activation may round the other way, which shows in the third digit.
+    assert np.abs(got - wanted).max() < (2e-5 if kind in ("f32", "bf16") else 2e-2)
+
+
+def test_the_cache_rounds_to_its_type(tmp_path: Path) -> None:
+    tiny = write_tiny_llama(tmp_path / "m.gguf", "f32")
+    batch = reference.ReferenceBatch(IDS, [0] * len(IDS), [True] * len(IDS))
+    results = {}
+    for name, dtype in (("f32", np.float32), ("f16", np.float16)):
+        cache = reference.ReferenceCache(dtype=dtype)
+        wanted = reference.run(tiny.graph(), tiny.reference_weights(), batch, cache)
+        with load_model(tiny.path, LoadConfig(kv_type=name)) as model, Session(model) as session:
+            results[name] = session.eval(IDS, all_logits=True)
+        assert np.abs(results[name] - wanted).max() < 1e-3
+    assert not np.array_equal(results["f32"], results["f16"])
+
+
+def test_equals_transformers_on_the_demo_model(tmp_path: Path) -> None:
+    convert_checkpoint(shared("models/demo"), tmp_path / "m.gguf", outtype="f32")
+    stored = np.load(shared("models/demo/reference.npz"))
+    with load_model(tmp_path / "m.gguf", LoadConfig(kv_type="f32")) as model:
+        with Session(model) as session:
+            got = session.eval(stored["ids"].tolist(), all_logits=True)
+    assert np.abs(got - stored["logits"]).max() < 1e-3
+    assert (got.argmax(axis=1) == stored["logits"].argmax(axis=1)).all()
+
+
+def test_a_missing_tensor_is_named_with_its_nearest() -> None:
+    cfg = tiny_config(dim=32, head_dim=8)
+    shapes = {"token_embd.weights": (cfg.vocab_size, 32)}
+    with pytest.raises(FormatError, match=r"token_embd.weight' is missing .*token_embd.weights"):
+        llama.build(cfg, GraphBuilder(shapes))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n_kv_heads", (3, 3)),
+        ("rms_norm_eps", 0.0),
+        ("rms_norm_eps", float("nan")),
+        ("rope_base", float("inf")),
+        ("rope_dims", 65),
+        ("head_dim", 0),
+        ("vocab_size", 0),
+        ("n_ctx_train", 1 << 32),
+    ],
+)
+def test_impossible_numbers_are_refused(field: str, value: object) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(FormatError, match=r"expected .*found"):
+        replace(tiny_config(), **{field: value})
