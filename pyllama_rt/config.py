@@ -89,9 +89,8 @@ class SamplingConfig:
         check_range("top_p", self.top_p, 0.0, 1.0)
         check_range("min_p", self.min_p, 0.0, 1.0)
         if not 0.0 < self.repeat_penalty <= 100.0:
-            raise ConfigError(
-                f"repeat_penalty: expected a number above 0 up to 100, found {self.repeat_penalty!r}"
-            )
+            found = repr(self.repeat_penalty)
+            raise ConfigError(f"repeat_penalty: expected a number above 0 up to 100, found {found}")
         check_range("frequency_penalty", self.frequency_penalty, -100.0, 100.0)
         check_range("presence_penalty", self.presence_penalty, -100.0, 100.0)
         check_int("repeat_last_n", self.repeat_last_n, 0, 1 << 20)

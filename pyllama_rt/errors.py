@@ -67,7 +67,7 @@ class MissingExtraError(PyllamaRtError, ImportError):
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """`repr(value)`, cut to `limit` characters, so that hostile values keep messages to one line."""
+    """`repr(value)`, cut to `limit` characters: hostile values keep a message to one line."""
     text = ascii(value) if isinstance(value, bytes) else repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -15,5 +15,5 @@ def shared(relative: str) -> Path:
     default = Path(__file__).resolve().parents[2] / "shared"
     path = Path(os.environ.get(env.SHARED) or default) / "data" / relative
     if not path.exists():
-        pytest.skip(f"needs shared data {relative} (set {env.SHARED} to the folder that holds data/)")
+        pytest.skip(f"needs shared data {relative} ({env.SHARED} names the folder over data/)")
     return path

@@ -14,7 +14,7 @@ SOURCE = ROOT / "csrc/graph/ops.def"
 TARGET = ROOT / "pyllama_rt/graph/ops.py"
 ROW = re.compile(r'^PLRT_OP\((\w+), (\d+), (\d+), "([^"]*)"\)$', re.MULTILINE)
 
-HEADER = '''"""The ops of a graph. Generated from csrc/graph/ops.def by tools/generate_ops.py; do not edit."""
+HEADER = '''"""The ops of a graph; generated from csrc/graph/ops.def by tools/generate_ops.py."""
 
 from __future__ import annotations
 

@@ -39,8 +39,9 @@ void bind_errors(py::module_&) {
         } catch (const Error& error) {
             set_python_error(class_name(error.kind()), error.what());
         } catch (const std::bad_alloc&) {
-            set_python_error("ResourceError", "memory: an allocation failed; close other programs "
-                                              "or ask for a smaller context");
+            set_python_error("ResourceError",
+                             "memory: an allocation failed; close other programs "
+                             "or ask for a smaller context");
         }
     });
 }

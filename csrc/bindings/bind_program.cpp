@@ -86,7 +86,8 @@ std::unique_ptr<BoundProgram> make_program(const std::string& graph,
         bound->weights->add(name, type, n_rows, n_cols, buffer, offset);
     }
     std::map<std::string, TensorType> types;
-    for (const auto& row : rows) types[std::get<0>(row)] = info(std::string_view(std::get<1>(row))).type;
+    for (const auto& row : rows)
+        types[std::get<0>(row)] = info(std::string_view(std::get<1>(row))).type;
     const auto type_of = [&](const std::string& name) {
         const auto found = types.find(name);
         require(found != types.end(), ErrorKind::kFormat, "tensor '", name, "' is missing");

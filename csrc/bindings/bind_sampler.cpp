@@ -34,9 +34,9 @@ void bind_sampler(py::module_& m) {
         .def(py::init([](double temperature, int64_t top_k, double top_p, double min_p,
                          double repeat_penalty, double frequency_penalty, double presence_penalty,
                          int64_t repeat_last_n, uint64_t seed) {
-                 return std::make_unique<Sampler>(SamplingConfig{
-                     temperature, top_k, top_p, min_p, repeat_penalty, frequency_penalty,
-                     presence_penalty, repeat_last_n, seed});
+                 return std::make_unique<Sampler>(
+                     SamplingConfig{temperature, top_k, top_p, min_p, repeat_penalty,
+                                    frequency_penalty, presence_penalty, repeat_last_n, seed});
              }),
              py::kw_only(), py::arg("temperature"), py::arg("top_k"), py::arg("top_p"),
              py::arg("min_p"), py::arg("repeat_penalty"), py::arg("frequency_penalty"),

@@ -12,8 +12,8 @@ namespace plrt {
 inline int64_t checked_mul(int64_t a, int64_t b) {
     require(a >= 0 && b >= 0, ErrorKind::kShape, "size: expected non-negative numbers, found ", a,
             " and ", b);
-    require(b == 0 || a <= std::numeric_limits<int64_t>::max() / b, ErrorKind::kShape,
-            "size: ", a, " x ", b, " does not fit 63 bits");
+    require(b == 0 || a <= std::numeric_limits<int64_t>::max() / b, ErrorKind::kShape, "size: ", a,
+            " x ", b, " does not fit 63 bits");
     return a * b;
 }
 

@@ -45,7 +45,9 @@ uint64_t saved_state() {
 #endif
 }
 
-bool bit(uint32_t value, int index) { return ((value >> index) & 1u) != 0; }
+bool bit(uint32_t value, int index) {
+    return ((value >> index) & 1u) != 0;
+}
 
 /// AVX2, FMA and F16C, with the upper halves of the registers saved by the operating system.
 bool has_avx2() {
@@ -57,7 +59,9 @@ bool has_avx2() {
 
 #else
 
-bool has_avx2() { return false; }
+bool has_avx2() {
+    return false;
+}
 
 #endif
 

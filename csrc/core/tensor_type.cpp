@@ -28,7 +28,9 @@ constexpr std::array<TensorTypeInfo, 15> kTypes{{
 
 }  // namespace
 
-std::span<const TensorTypeInfo> tensor_types() { return kTypes; }
+std::span<const TensorTypeInfo> tensor_types() {
+    return kTypes;
+}
 
 const TensorTypeInfo& info(TensorType type) {
     for (const TensorTypeInfo& row : kTypes) {

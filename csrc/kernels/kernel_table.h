@@ -16,17 +16,17 @@ struct Activations32 {
     float* s;   // (width / 32): d * sum of the block's q
 };
 struct Activations256 {
-    int8_t* q;        // (width), |q| <= 127
-    float* d;         // (width / 256)
-    int16_t* sums;    // (width / 16): sums of 16 q
+    int8_t* q;      // (width), |q| <= 127
+    float* d;       // (width / 256)
+    int16_t* sums;  // (width / 16): sums of 16 q
 };
 
 /// A slice of y = x · Wᵀ + bias: rows row_begin … row_end of W against all n_cols rows of x.
 struct MatmulArgs {
     const uint8_t* weights;  // first row of W
     int64_t weight_row_bytes;
-    int64_t k;                  // elements of a row of W and of x
-    uint8_t* activations;       // rows of x: floats, or as activations_32 and _256 lay them out
+    int64_t k;             // elements of a row of W and of x
+    uint8_t* activations;  // rows of x: floats, or as activations_32 and _256 lay them out
     int64_t activation_row_bytes;
     int64_t n_cols;
     float* out;  // out[col * out_stride + row]
@@ -39,7 +39,9 @@ struct MatmulArgs {
 using MatmulFunction = void (*)(const MatmulArgs&);
 
 /// Bytes of a run of a quantised activation row, rounded up to whole cache lines.
-static inline int64_t activation_part(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+static inline int64_t activation_part(int64_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
 
 /// The parts of a quantised activation row of k elements: q, then d, then s or sums.
 static inline Activations32 activations_32(uint8_t* row, int64_t k) {
@@ -59,7 +61,9 @@ static inline Activations256 activations_256(uint8_t* row, int64_t k) {
 inline constexpr int64_t kMatmulRows = 4;
 
 /// Bytes of MatmulArgs::scratch.
-static inline int64_t matmul_scratch_bytes(int64_t k) { return kMatmulRows * (k + 256) * 4; }
+static inline int64_t matmul_scratch_bytes(int64_t k) {
+    return kMatmulRows * (k + 256) * 4;
+}
 
 /// Causal attention of some rows of one sequence over one KV head. Row r sits at position
 /// first_position + r and sees positions 0 … first_position + r.

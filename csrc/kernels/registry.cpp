@@ -5,8 +5,8 @@
 
 namespace plrt {
 
-#define PLRT_ISA_ROW(isa) \
-    namespace isa {       \
+#define PLRT_ISA_ROW(isa)            \
+    namespace isa {                  \
     extern const KernelTable kTable; \
     }
 #include "isa_list.inc"
@@ -37,13 +37,15 @@ std::vector<std::string> isa_names() {
     return names;
 }
 
-bool isa_supported(const std::string& name) { return cpu_supports(name); }
+bool isa_supported(const std::string& name) {
+    return cpu_supports(name);
+}
 
 const KernelTable& select_kernels(const std::string& forced) {
     for (const KernelTable* table : tables()) {
         if (forced.empty() ? cpu_supports(table->name) : forced == table->name) {
-            require(cpu_supports(table->name), ErrorKind::kConfig, "PYLLAMA_RT_ISA: this CPU lacks ",
-                    forced);
+            require(cpu_supports(table->name), ErrorKind::kConfig,
+                    "PYLLAMA_RT_ISA: this CPU lacks ", forced);
             return *table;
         }
     }

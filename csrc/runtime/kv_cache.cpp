@@ -7,13 +7,16 @@
 namespace plrt {
 namespace {
 
-int64_t pages_for(int64_t cells) { return (cells + kPageCells - 1) / kPageCells; }
+int64_t pages_for(int64_t cells) {
+    return (cells + kPageCells - 1) / kPageCells;
+}
 
 }  // namespace
 
 KvCache::KvCache(const KvLayout& layout, int64_t max_cells)
     : layout_(layout), max_pages_(pages_for(checked_add(max_cells, kPageCells)) - 1) {
-    require(max_cells > 0, ErrorKind::kConfig, "cache: expected at least 1 cell, found ", max_cells);
+    require(max_cells > 0, ErrorKind::kConfig, "cache: expected at least 1 cell, found ",
+            max_cells);
     checked_mul(max_pages_, layout.page_bytes);
 }
 
@@ -49,7 +52,9 @@ int64_t KvCache::length(int64_t sequence) const {
     return find(sequence).length;
 }
 
-int64_t KvCache::length_locked(int64_t sequence) const { return find(sequence).length; }
+int64_t KvCache::length_locked(int64_t sequence) const {
+    return find(sequence).length;
+}
 
 void KvCache::truncate(int64_t sequence, int64_t n) {
     const auto guard = lock();
@@ -80,8 +85,7 @@ uint8_t* const* KvCache::reserve(int64_t sequence, int64_t n) {
     const size_t partial = static_cast<size_t>(s.length / kPageCells);
     if (n > 0 && s.length % kPageCells != 0 && s.pages[partial].use_count() > 1) {
         Page own = take_page();
-        std::memcpy(own->data(), s.pages[partial]->data(),
-                    static_cast<size_t>(layout_.page_bytes));
+        std::memcpy(own->data(), s.pages[partial]->data(), static_cast<size_t>(layout_.page_bytes));
         s.addresses[partial] = own->data();
         s.pages[partial] = std::move(own);
     }
@@ -92,7 +96,9 @@ uint8_t* const* KvCache::reserve(int64_t sequence, int64_t n) {
     return s.addresses.data();
 }
 
-void KvCache::commit(int64_t sequence, int64_t n) { find(sequence).length += n; }
+void KvCache::commit(int64_t sequence, int64_t n) {
+    find(sequence).length += n;
+}
 
 KvCache::Page KvCache::take_page() {
     if (!unused_.empty()) {

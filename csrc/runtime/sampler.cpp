@@ -71,8 +71,7 @@ void Sampler::sort_top_k() {
         return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
     };
     const size_t n = candidates_.size();
-    const size_t kept =
-        config_.top_k == 0 ? n : std::min(n, static_cast<size_t>(config_.top_k));
+    const size_t kept = config_.top_k == 0 ? n : std::min(n, static_cast<size_t>(config_.top_k));
     const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(kept);
     if (kept < n) std::nth_element(candidates_.begin(), end - 1, candidates_.end(), before);
     std::sort(candidates_.begin(), end, before);

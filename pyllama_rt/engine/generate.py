@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ from pyllama_rt.engine.session import Logits, Session
 from pyllama_rt.engine.stops import StopScanner
 from pyllama_rt.errors import ConfigError
 from pyllama_rt.tokenizer.stream import StreamDecoder
+
+StoppingCriterion = Callable[[list[int], Logits], bool]
+"""Takes the ids so far and the logits (n_vocab,) of the next one; True ends the text before it."""
 
 LogitsProcessor = Callable[[list[int], Logits], Logits]
 """Takes the ids so far and one row of logits (n_vocab,), and returns the row to sample from."""
@@ -59,29 +62,32 @@ def generate_tokens(
     prompt: Sequence[int],
     sampling: SamplingConfig,
     processors: Sequence[LogitsProcessor] = (),
-) -> Iterator[Token]:
+) -> Generator[Token, Sequence[int] | None, None]:
     """Tokens that continue the prompt, until the context is full; the caller decides to stop.
 
-    The session keeps what it shares with the prompt. A token is read by the model only when the
-    one after it is asked for.
+    The session keeps what it shares with the prompt, and may be used for something else between
+    two tokens. A token is read by the model only when the one after it is asked for. Ids that are
+    sent in follow the last token.
     Raises: ConfigError for an empty prompt, ContextError if it does not fit.
     """
     if not prompt:
         raise ConfigError("prompt: expected at least one token, found none")
     sampler = make_sampler(sampling)
-    for token in prompt:
+    ids = list(prompt)
+    for token in ids:
         sampler.accept(token)
-    logits = session.resume(prompt)[0]
     while True:
-        row = logits
+        row = session.resume(ids)
         for process in processors:
-            row = np.asarray(process(list(session.tokens), row.copy()), dtype=np.float32)
+            row = np.asarray(process(list(ids), row.copy()), dtype=np.float32)
         token = sampler.sample(row)
         sampler.accept(token)
-        yield Token(token, row)
-        if len(session.tokens) >= session.model.n_ctx:
+        extra = (yield Token(token, row)) or ()
+        for sent in extra:
+            sampler.accept(sent)
+        ids += [token, *extra]
+        if len(ids) > session.model.n_ctx:
             return
-        logits = session.eval([token])[0]
 
 
 def generate_text(
@@ -92,11 +98,13 @@ def generate_text(
     max_tokens: int | None = None,
     stop: Sequence[str] = (),
     processors: Sequence[LogitsProcessor] = (),
+    criteria: Sequence[StoppingCriterion] = (),
 ) -> Iterator[Chunk]:
     """Text that continues the prompt, whole characters at a time.
 
-    Ends at an end-of-generation token or a stop string ("stop"), or after max_tokens or at the
-    end of the context ("length"). Neither the end token nor the stop string is part of the text.
+    Ends at an end-of-generation token, a stop string or by a criterion ("stop"), or after
+    max_tokens or at the end of the context ("length"). Neither the end token nor the stop string
+    is part of the text.
     """
     tokenizer = session.model.tokenizer
     # Where nothing but BOS comes before, the text starts as a text does: without a space.
@@ -108,7 +116,8 @@ def generate_text(
     if n_left == 0:
         session.resume(prompt)
     for token in generate_tokens(session, prompt, sampling, processors) if n_left != 0 else ():
-        if token.id in tokenizer.eog_ids:
+        met = any(criterion(list(session.tokens), token.logits) for criterion in criteria)
+        if met or token.id in tokenizer.eog_ids:
             reason = "stop"
             break
         waiting.append(token)

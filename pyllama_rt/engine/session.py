@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import numpy as np
@@ -17,9 +17,16 @@ Logits = npt.NDArray[np.float32]
 class Session:
     """A sequence and its place in a cache. Not for use by two threads at once."""
 
-    def __init__(self, model: Model) -> None:
-        """An empty sequence in a cache of its own."""
+    def __init__(
+        self, model: Model, *, on_logits: Callable[[int, Logits], None] | None = None
+    ) -> None:
+        """An empty sequence in a cache of its own.
+
+        Args: on_logits: called with the position of the first row and the rows after every step;
+            then logits of every row are computed.
+        """
         self.model = model
+        self._on_logits = on_logits
         self.tokens: list[int] = []
         self._cache = model.new_cache()
         self._sequence = self._cache.create()
@@ -33,7 +40,9 @@ class Session:
             earlier steps appended stays.
         """
         self.check_room(len(ids))
+        self.truncate(len(self.tokens))
         threads, chunk = self.model.threads, self.model.config.n_batch
+        all_logits = all_logits or self._on_logits is not None
         outputs = []
         for begin in range(0, len(ids), chunk):
             part = np.asarray(ids[begin : begin + chunk], dtype=np.int32)
@@ -43,6 +52,8 @@ class Session:
             sequences = np.full(len(part), self._sequence, dtype=np.int64)
             n_threads = threads.single if len(part) == 1 else threads.batch
             rows = self.model.program.step(self._cache, part, sequences, wanted, n_threads)
+            if self._on_logits is not None:
+                self._on_logits(len(self.tokens), rows)
             self.tokens.extend(part.tolist())
             outputs.append(rows)
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
@@ -58,25 +69,22 @@ class Session:
 
     def truncate(self, n: int) -> None:
         """Keeps the first n tokens."""
-        self._cache.truncate(self._sequence, n)
+        # In this order an interrupt in between leaves the cache too long, which `eval` puts right.
         del self.tokens[n:]
+        self._cache.truncate(self._sequence, len(self.tokens))
 
     def resume(self, ids: Sequence[int]) -> Logits:
         """Makes the sequence equal `ids`, keeping the longest prefix that it already has.
 
-        Returns: (1, n_vocab) f32, the logits after the last id; they do not depend on how much
+        Returns: (n_vocab,) f32, the logits after the last id; they do not depend on how much
             was kept.
         """
-        kept = 0
-        for mine, wanted in zip(self.tokens, ids[:-1], strict=False):
-            if mine != wanted:
-                break
-            kept += 1
+        kept = _common_prefix(self.tokens, list(ids[:-1]))
         if len(ids) > self.model.n_ctx:
             self.truncate(0)
             self.check_room(len(ids))
         self.truncate(kept)
-        return self.eval(ids[kept:])
+        return self.eval(ids[kept:])[-1]
 
     def close(self) -> None:
         """Gives the cache back."""
@@ -94,3 +102,10 @@ class Session:
     ) -> None:
         """Closes."""
         self.close()
+
+
+def _common_prefix(mine: list[int], wanted: list[int]) -> int:
+    """Length of the longest prefix that both share."""
+    if mine == wanted[: len(mine)]:  # the usual case, and much faster than looking at each
+        return len(mine)
+    return next(i for i, token in enumerate(mine) if wanted[i : i + 1] != [token])

@@ -99,9 +99,13 @@ class GraphBuilder:
     ) -> Value:
         spec = OPS[op]
         if (len(inputs), len(weights)) != (spec.n_values, spec.n_weights):
-            raise ShapeError(f"{op}: expected {spec}, found {len(inputs)} values, {len(weights)} weights")
+            raise ShapeError(
+                f"{op}: expected {spec}, found {len(inputs)} values, {len(weights)} weights"
+            )
         if set(attributes) != set(spec.attributes):
-            raise ShapeError(f"{op}: expected attributes {spec.attributes}, found {tuple(attributes)}")
+            raise ShapeError(
+                f"{op}: expected attributes {spec.attributes}, found {tuple(attributes)}"
+            )
         index = len(self.nodes)
         ordered = tuple((key, attributes[key]) for key in spec.attributes)
         self.nodes.append(Node(op, tuple(v.index for v in inputs), weights, ordered, rows, width))
@@ -133,9 +137,7 @@ class GraphBuilder:
         attributes = {"dims": dims, "base": float(base), "scale": float(scale)}
         return self._emit("rope_table", (), names, dims, **attributes)
 
-    def rope(
-        self, x: Value, table: Value, *, n_heads: int, head_dim: int, pairing: str
-    ) -> Value:
+    def rope(self, x: Value, table: Value, *, n_heads: int, head_dim: int, pairing: str) -> Value:
         """Rotates the first `table.width` elements of each head.
 
         pairing: "interleaved" turns (0, 1), (2, 3) …; "half" turns (0, dims/2), (1, dims/2+1) ….
@@ -148,7 +150,15 @@ class GraphBuilder:
         )  # fmt: skip
 
     def attention(
-        self, q: Value, k: Value, v: Value, *, n_heads: int, n_kv_heads: int, head_dim: int, scale: float
+        self,
+        q: Value,
+        k: Value,
+        v: Value,
+        *,
+        n_heads: int,
+        n_kv_heads: int,
+        head_dim: int,
+        scale: float,
     ) -> Value:
         """Appends k and v to the cache, then causal softmax(q·kᵀ·scale)·v over the sequence.
 

@@ -1,4 +1,4 @@
-"""The ops of a graph. Generated from csrc/graph/ops.def by tools/generate_ops.py; do not edit."""
+"""The ops of a graph; generated from csrc/graph/ops.def by tools/generate_ops.py."""
 
 from __future__ import annotations
 

@@ -68,7 +68,9 @@ def test_forks_and_truncation(models: dict[str, Path]) -> None:
         cache = model.new_cache()
         first = cache.create()
 
-        def step(sequence: int, ids: list[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        def step(
+            sequence: int, ids: list[int]
+        ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
             n = len(ids)
             return model.program.step(
                 cache, np.array(ids), np.full(n, sequence), np.ones(n, np.uint8), 2
@@ -87,7 +89,7 @@ def test_forks_and_truncation(models: dict[str, Path]) -> None:
 def test_a_kept_prefix_changes_nothing(models: dict[str, Path]) -> None:
     with load_model(models["q8_0"], LoadConfig(n_ctx=1024)) as model, Session(model) as session:
         cold = session.resume(PROMPT[:200])
-        session.resume(PROMPT[:150] + [9, 8, 7])
+        session.resume([*PROMPT[:150], 9, 8, 7])
         assert np.array_equal(session.resume(PROMPT[:200]), cold)
         assert session.tokens == PROMPT[:200]
 

@@ -122,7 +122,9 @@ def test_linear_with_bias(isa: str) -> None:
 @pytest.mark.parametrize("width", [1, 15, 16, 172, 256])
 def test_rms_norm(isa: str, width: int) -> None:
     op = OneOp(
-        [normal((4, width))], lambda g, v: g.rms_norm(v[0], "w", 1e-5), {"w": (normal((width,), 1), "f32")}
+        [normal((4, width))],
+        lambda g, v: g.rms_norm(v[0], "w", 1e-5),
+        {"w": (normal((width,), 1), "f32")},
     )
     assert nmse(op.run(isa), op.twin()) < 1e-13
 

@@ -50,9 +50,9 @@ def test_the_cache_rounds_to_its_type(tmp_path: Path) -> None:
 def test_equals_transformers_on_the_demo_model(tmp_path: Path) -> None:
     convert_checkpoint(shared("models/demo"), tmp_path / "m.gguf", outtype="f32")
     stored = np.load(shared("models/demo/reference.npz"))
-    with load_model(tmp_path / "m.gguf", LoadConfig(kv_type="f32")) as model:
-        with Session(model) as session:
-            got = session.eval(stored["ids"].tolist(), all_logits=True)
+    config = LoadConfig(kv_type="f32")
+    with load_model(tmp_path / "m.gguf", config) as model, Session(model) as session:
+        got = session.eval(stored["ids"].tolist(), all_logits=True)
     assert np.abs(got - stored["logits"]).max() < 1e-3
     assert (got.argmax(axis=1) == stored["logits"].argmax(axis=1)).all()
 

@@ -24,6 +24,8 @@ class Add : public Operation {
 
 }  // namespace
 
-std::unique_ptr<Operation> bind_add(const BindContext& c) { return std::make_unique<Add>(c); }
+std::unique_ptr<Operation> bind_add(const BindContext& c) {
+    return std::make_unique<Add>(c);
+}
 
 }  // namespace plrt::cpu

@@ -29,6 +29,8 @@ class Embed : public Operation {
 
 }  // namespace
 
-std::unique_ptr<Operation> bind_embed(const BindContext& c) { return std::make_unique<Embed>(c); }
+std::unique_ptr<Operation> bind_embed(const BindContext& c) {
+    return std::make_unique<Embed>(c);
+}
 
 }  // namespace plrt::cpu

@@ -7,8 +7,7 @@ namespace {
 /// y = x · Wᵀ + bias; each thread computes a run of the columns of y.
 class Linear : public Operation {
   public:
-    explicit Linear(const BindContext& c)
-        : in_(input_view(c, 0)), out_(output_view(c)) {
+    explicit Linear(const BindContext& c) : in_(input_view(c, 0)), out_(output_view(c)) {
         const Node& node = c.node();
         weight_ = c.weights.get(node.weights[0], out_.width, in_.width);
         row_bytes_ = row_bytes(weight_.type, weight_.cols);
@@ -50,6 +49,8 @@ class Linear : public Operation {
 
 }  // namespace
 
-std::unique_ptr<Operation> bind_linear(const BindContext& c) { return std::make_unique<Linear>(c); }
+std::unique_ptr<Operation> bind_linear(const BindContext& c) {
+    return std::make_unique<Linear>(c);
+}
 
 }  // namespace plrt::cpu

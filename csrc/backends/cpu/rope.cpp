@@ -17,8 +17,8 @@ class Rope : public Operation {
         require(pairing == "interleaved" || pairing == "half", ErrorKind::kFormat,
                 "rope pairing: expected interleaved or half, found ", pairing);
         require(n_heads_ > 0 && head_dim_ > 0 && out_.width % head_dim_ == 0 &&
-                    out_.width / head_dim_ == n_heads_ && in_.width == out_.width &&
-                    half_ > 0 && 2 * half_ <= head_dim_ && table_.width == 2 * half_,
+                    out_.width / head_dim_ == n_heads_ && in_.width == out_.width && half_ > 0 &&
+                    2 * half_ <= head_dim_ && table_.width == 2 * half_,
                 ErrorKind::kFormat, "rope: heads, widths and table do not fit together");
         step_ = pairing == "interleaved" ? 2 : 1;
         partner_ = pairing == "interleaved" ? 1 : half_;
@@ -59,6 +59,8 @@ class Rope : public Operation {
 
 }  // namespace
 
-std::unique_ptr<Operation> bind_rope(const BindContext& c) { return std::make_unique<Rope>(c); }
+std::unique_ptr<Operation> bind_rope(const BindContext& c) {
+    return std::make_unique<Rope>(c);
+}
 
 }  // namespace plrt::cpu

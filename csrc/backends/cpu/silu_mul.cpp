@@ -6,7 +6,10 @@ namespace {
 class SiluMul : public Operation {
   public:
     explicit SiluMul(const BindContext& c)
-        : kernels_(c.kernels), gate_(input_view(c, 0)), up_(input_view(c, 1)), out_(output_view(c)) {}
+        : kernels_(c.kernels),
+          gate_(input_view(c, 0)),
+          up_(input_view(c, 1)),
+          out_(output_view(c)) {}
 
     void run(const StepContext& step, Team& team, int thread) const override {
         const Range part = split_range(step.rows(out_.rows), thread, team.size());

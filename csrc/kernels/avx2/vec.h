@@ -13,9 +13,15 @@ struct F32x16 {
     __m256 high;
 };
 
-inline F32x16 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-inline F32x16 set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-inline F32x16 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline F32x16 zero() {
+    return {_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+inline F32x16 set1(float x) {
+    return {_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+inline F32x16 load(const float* p) {
+    return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
 inline void store(float* p, F32x16 a) {
     _mm256_storeu_ps(p, a.low);
     _mm256_storeu_ps(p + 8, a.high);
@@ -74,10 +80,11 @@ inline F32x16 zero_where_below(F32x16 x, float limit, F32x16 value) {
 }
 inline __m256 half_pow2_8(__m256 t) {
     const __m256i n = _mm256_sub_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(0x4b400000));
-    return _mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(126)), 23));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(126)), 23));
 }
-inline F32x16 half_pow2(F32x16 t) { return {half_pow2_8(t.low), half_pow2_8(t.high)}; }
+inline F32x16 half_pow2(F32x16 t) {
+    return {half_pow2_8(t.low), half_pow2_8(t.high)};
+}
 inline float reduce_add(F32x16 a) {
     const __m256 s8 = _mm256_add_ps(a.low, a.high);
     const __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
@@ -104,19 +111,37 @@ struct F32x4 {
 struct I32x4 {
     __m128i v;
 };
-inline F32x4 load4(const float* p) { return {_mm_loadu_ps(p)}; }
-inline void store4(float* p, F32x4 a) { _mm_storeu_ps(p, a.v); }
-inline F32x4 set4(float x) { return {_mm_set1_ps(x)}; }
-inline F32x4 mul4(F32x4 a, F32x4 b) { return {_mm_mul_ps(a.v, b.v)}; }
-inline F32x4 add4(F32x4 a, F32x4 b) { return {_mm_add_ps(a.v, b.v)}; }
-inline F32x4 fma4(F32x4 a, F32x4 b, F32x4 c) { return {_mm_fmadd_ps(a.v, b.v, c.v)}; }
-inline F32x4 to_float4(I32x4 a) { return {_mm_cvtepi32_ps(a.v)}; }
-inline I32x4 sub4(I32x4 a, I32x4 b) { return {_mm_sub_epi32(a.v, b.v)}; }
+inline F32x4 load4(const float* p) {
+    return {_mm_loadu_ps(p)};
+}
+inline void store4(float* p, F32x4 a) {
+    _mm_storeu_ps(p, a.v);
+}
+inline F32x4 set4(float x) {
+    return {_mm_set1_ps(x)};
+}
+inline F32x4 mul4(F32x4 a, F32x4 b) {
+    return {_mm_mul_ps(a.v, b.v)};
+}
+inline F32x4 add4(F32x4 a, F32x4 b) {
+    return {_mm_add_ps(a.v, b.v)};
+}
+inline F32x4 fma4(F32x4 a, F32x4 b, F32x4 c) {
+    return {_mm_fmadd_ps(a.v, b.v, c.v)};
+}
+inline F32x4 to_float4(I32x4 a) {
+    return {_mm_cvtepi32_ps(a.v)};
+}
+inline I32x4 sub4(I32x4 a, I32x4 b) {
+    return {_mm_sub_epi32(a.v, b.v)};
+}
 
 struct Dot {
     __m256i v;  // 8 int32
 };
-inline Dot dot_zero() { return {_mm256_setzero_si256()}; }
+inline Dot dot_zero() {
+    return {_mm256_setzero_si256()};
+}
 inline Dot dot_pairs(Dot acc, __m256i codes, __m256i x, const int16_t* scales) {
     const __m256i pairs = _mm256_maddubs_epi16(codes, x);
     return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(pairs, load_256(scales)))};

@@ -56,8 +56,7 @@ struct SmallPanel {
 template <typename Type>
 void unpack_small(const MatmulArgs& a, int64_t first, const SmallPanel& p) {
     for (int64_t r = 0; r < kTile; ++r) {
-        const auto* blocks =
-            reinterpret_cast<const typename Type::Block*>(weight_row(a, first, r));
+        const auto* blocks = reinterpret_cast<const typename Type::Block*>(weight_row(a, first, r));
         for (int64_t b = 0; b < a.k / 32; ++b) {
             Type::codes(blocks[b], p.codes + r * a.k + 32 * b);
             p.d[kTile * b + r] = half(blocks[b].d);
@@ -109,8 +108,7 @@ struct SuperPanel {
 template <typename Type>
 void unpack_super(const MatmulArgs& a, int64_t first, const SuperPanel& p) {
     for (int64_t r = 0; r < kTile; ++r) {
-        const auto* blocks =
-            reinterpret_cast<const typename Type::Block*>(weight_row(a, first, r));
+        const auto* blocks = reinterpret_cast<const typename Type::Block*>(weight_row(a, first, r));
         for (int64_t b = 0; b < a.k / 256; ++b) {
             Type::codes(blocks[b], p.codes + r * a.k + 256 * b);
             int16_t scale[16];

@@ -11,8 +11,12 @@ struct F32x16 {
     float lane[16];
 };
 
-inline float bits_to_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
-inline uint32_t float_to_bits(float x) { return __builtin_bit_cast(uint32_t, x); }
+inline float bits_to_float(uint32_t bits) {
+    return __builtin_bit_cast(float, bits);
+}
+inline uint32_t float_to_bits(float x) {
+    return __builtin_bit_cast(uint32_t, x);
+}
 
 /// a * b + c, the product exact. The sum is rounded to double and then to float, which differs
 /// from a fused operation only where the first rounding lands on a tie of the second.
@@ -41,9 +45,15 @@ inline F32x16 make(F f) {
     return r;
 }
 
-inline F32x16 zero() { return make([](int) { return 0.0f; }); }
-inline F32x16 set1(float x) { return make([=](int) { return x; }); }
-inline F32x16 load(const float* p) { return make([=](int i) { return p[i]; }); }
+inline F32x16 zero() {
+    return make([](int) { return 0.0f; });
+}
+inline F32x16 set1(float x) {
+    return make([=](int) { return x; });
+}
+inline F32x16 load(const float* p) {
+    return make([=](int i) { return p[i]; });
+}
 inline void store(float* p, F32x16 a) {
     for (int i = 0; i < 16; ++i) p[i] = a.lane[i];
 }
@@ -137,11 +147,15 @@ struct F32x4 {
 struct I32x4 {
     int32_t lane[4];
 };
-inline F32x4 load4(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+inline F32x4 load4(const float* p) {
+    return {{p[0], p[1], p[2], p[3]}};
+}
 inline void store4(float* p, F32x4 a) {
     for (int i = 0; i < 4; ++i) p[i] = a.lane[i];
 }
-inline F32x4 set4(float x) { return {{x, x, x, x}}; }
+inline F32x4 set4(float x) {
+    return {{x, x, x, x}};
+}
 inline F32x4 mul4(F32x4 a, F32x4 b) {
     F32x4 r;
     for (int i = 0; i < 4; ++i) r.lane[i] = a.lane[i] * b.lane[i];
@@ -172,7 +186,9 @@ inline I32x4 sub4(I32x4 a, I32x4 b) {
 struct Dot {
     int32_t sum;
 };
-inline Dot dot_zero() { return {0}; }
+inline Dot dot_zero() {
+    return {0};
+}
 /// acc + sum over 32 elements of codes * x * scale; scales[0] serves the first 16 elements and
 /// scales[8] the others (16 int16, each half all equal). Codes 0 … 63.
 inline Dot dot_unsigned(Dot acc, const uint8_t* codes, const int8_t* x, const int16_t* scales) {
@@ -196,7 +212,9 @@ inline Dot dot_i16(const int16_t* a, const int16_t* b) {
     for (int i = 0; i < 16; ++i) sum += a[i] * b[i];
     return {sum};
 }
-inline I32x4 reduce4(Dot a, Dot b, Dot c, Dot d) { return {{a.sum, b.sum, c.sum, d.sum}}; }
+inline I32x4 reduce4(Dot a, Dot b, Dot c, Dot d) {
+    return {{a.sum, b.sum, c.sum, d.sum}};
+}
 
 /// Sum of 32 int8.
 inline int32_t sum_i8_32(const int8_t* q) {
