@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyllama_rt.convert.checkpoint import naming
 from pyllama_rt.convert.huggingface import expected_tensors, read_config
 from pyllama_rt.convert.lazy_tensor import LazyTensor
 from pyllama_rt.convert.write import (
@@ -117,7 +118,8 @@ def _plan_gguf(file: GgufFile, type: str, pure: bool, overrides: Sequence[str]) 
     if not file.tensors:
         raise ConfigError(f"{file.path}: the file holds no tensors to quantise")
     file.get_str("general.architecture")
-    traits = ModelTraits.of(file.metadata, file.tensors)
+    with naming(file.path):
+        traits = ModelTraits.of(file.metadata, file.tensors)
     return make_plan(mix, traits, file.tensors.values(), pure=pure, overrides=overrides)
 
 

@@ -279,5 +279,6 @@ def _first_count(keys: Mapping[str, object], key: str, default: int | None) -> i
         found = found[0]
     low = 0 if default == 0 else 1
     if isinstance(found, bool) or not isinstance(found, int) or found < low:
-        raise FormatError(f"{key}: expected a whole number from {low}, found {shown(found)}")
+        text = "nothing" if found is None else shown(found)
+        raise FormatError(f"{key}: expected a whole number from {low}, found {text}")
     return found

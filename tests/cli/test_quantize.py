@@ -1,0 +1,95 @@
+"""`pyllama-rt quantize` on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from checkpoints import HuggingFace, config
+from typer.testing import CliRunner, Result
+
+from pyllama_rt.cli.quantize import quantize
+from pyllama_rt.convert import convert_checkpoint
+from pyllama_rt.errors import ConfigError
+from pyllama_rt.formats.gguf import GgufFile
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command()(quantize)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    convert_checkpoint(HuggingFace().write(tmp_path / "m"), tmp_path / "in.gguf")
+    return tmp_path / "in.gguf"
+
+
+def test_a_file_is_written(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.gguf"
+    result = run(source, out, "Q4_0", "--tensor-type", "attn_v=q8_0", "--tensor-type", "ffn_up=f16")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    assert f"{out}: q4_0, 21 tensors" in result.stderr
+    with GgufFile.open(out) as file:
+        assert file.tensors["blk.0.attn_v.weight"].type.name == "q8_0"
+        assert file.tensors["blk.1.ffn_up.weight"].type.name == "f16"
+        assert file.tensors["blk.1.ffn_down.weight"].type.name == "q4_0"
+
+
+def test_fallbacks_are_told(source: Path, tmp_path: Path) -> None:
+    result = run(source, tmp_path / "out.gguf", "q4_k", "--pure")
+    assert result.exit_code == 0, result.output
+    assert "note: 16 tensors are q5_0 instead of q4_k" in result.stderr
+
+
+@pytest.mark.parametrize("with_out", [False, True])
+def test_a_dry_run_writes_nothing(with_out: bool, source: Path, tmp_path: Path) -> None:
+    out = [tmp_path / "out.gguf"] if with_out else []
+    result = run(source, *out, "q8_0", "--dry-run")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert len(lines) == 22
+    assert lines[0].split() == ["token_embd.weight", "273", "x", "32", "f16", "->", "q8_0", "9,282"]
+    assert lines[-1].startswith("q8_0: 21 tensors, ")
+    assert not (tmp_path / "out.gguf").exists()
+
+
+def test_a_dry_run_takes_a_config(tmp_path: Path) -> None:
+    values = config(hidden_size=256, intermediate_size=768, head_dim=64)
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    result = run(tmp_path / "config.json", "Q4_K_M", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "output.weight" in result.stdout
+    assert "bits per weight" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("q8_0",),
+        ("out.gguf", "q9"),
+        ("out.gguf", "q8_0", "--threads", "0"),
+        ("out.gguf", "q8_0", "--tensor-type", "x"),
+        ("q9", "--dry-run"),
+        ("no/such/folder/out.gguf", "q8_0"),
+    ],
+)
+def test_impossible_arguments_are_refused(
+    arguments: tuple[str, ...], source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    result = run(source, *arguments)
+    assert isinstance(result.exception, ConfigError), result.output
+    assert "\n" not in str(result.exception)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_help_shows_examples() -> None:
+    text = run("--help").stdout
+    assert "pyllama-rt quantize" in text
+    assert "--dry-run" in text
