@@ -84,7 +84,8 @@ class Session:
             self.truncate(0)
             self.check_room(len(ids))
         self.truncate(kept)
-        return self.eval(ids[kept:])[-1]
+        last: Logits = self.eval(ids[kept:])[-1]
+        return last
 
     def close(self) -> None:
         """Gives the cache back."""
