@@ -1,0 +1,81 @@
+"""The same quantised file here and in llama-cpp-python: the logits agree, for every type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from shared_data import shared
+
+from pyllama_rt.config import LoadConfig
+from pyllama_rt.convert import convert_checkpoint, quantize_file
+from pyllama_rt.engine.load import load_model
+from pyllama_rt.engine.session import Session
+from pyllama_rt.formats.tensor_types import WEIGHT_TYPES
+
+llama_cpp = pytest.importorskip("llama_cpp", reason="the comparison needs llama-cpp-python")
+pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("default")]
+
+N_CTX, N_WINDOWS = 512, 8
+Logs = NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("demo") / "f32.gguf"
+    convert_checkpoint(shared("models/demo"), path, outtype="f32")
+    return path
+
+
+def log_softmax(logits: NDArray[np.float32]) -> Logs:
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    result: Logs = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return result
+
+
+def windows(path: Path) -> list[list[int]]:
+    """BOS and 511 tokens of the validation text, eight times."""
+    text = shared("models/demo/valid.txt").read_text(encoding="utf-8")[:60000]
+    with load_model(path) as model:
+        ids = model.tokenizer.encode(text, add_bos=False)
+    step = N_CTX - 1
+    return [[1, *ids[i * step : (i + 1) * step]] for i in range(N_WINDOWS)]
+
+
+def ours(path: Path, texts: list[list[int]]) -> Logs:
+    outputs = []
+    with load_model(path, LoadConfig(n_ctx=N_CTX)) as model:
+        for ids in texts:
+            with Session(model) as session:
+                outputs.append(session.eval(ids, all_logits=True))
+    return log_softmax(np.concatenate(outputs))
+
+
+def theirs(path: Path, texts: list[list[int]]) -> Logs:
+    peer = llama_cpp.Llama(str(path), n_ctx=N_CTX, n_batch=N_CTX, logits_all=True, verbose=False)
+    outputs = []
+    for ids in texts:
+        peer.reset()
+        peer.eval(ids)
+        outputs.append(peer.scores[: len(ids)].copy())
+    peer.close()
+    return log_softmax(np.concatenate(outputs))
+
+
+@pytest.mark.parametrize("kind", WEIGHT_TYPES)
+def test_logits_agree(source: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"{kind}.gguf"
+    quantize_file(source, path, kind, pure=True)
+    texts = windows(path)
+    mine, peer = ours(path, texts), theirs(path, texts)
+    divergence = (np.exp(peer) * (peer - mine)).sum(axis=-1)
+    best = np.sort(peer, axis=-1)[:, -2:]
+    clear = best[:, 1] - best[:, 0] > 0.1
+    agree = (mine.argmax(axis=-1) == peer.argmax(axis=-1))[clear].mean()
+    print(f"{kind}: {len(mine)} positions, mean KL {divergence.mean():.2e}, top-1 {agree:.4f}")
+    assert len(mine) >= 4000
+    assert divergence.mean() <= 1e-4
+    assert agree >= 0.99
