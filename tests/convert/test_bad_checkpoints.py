@@ -121,6 +121,11 @@ def edit_index(change: Callable[[dict[str, str]], object]) -> Callable[[Path], o
     return edit
 
 
+def config_as_folder(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+
+
 FIRST = "model-00001-of-00003.safetensors"
 LAST = "model-00003-of-00003.safetensors"
 SHARDS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -166,7 +171,7 @@ SHARDS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no config": (lambda m: (m / "config.json").unlink(), "no such file"),
     "config is a folder": (
-        lambda m: (m / "config.json").rename(m / "old") and (m / "config.json").mkdir(),
+        config_as_folder,
         "no regular file",
     ),
     "deep config": (lambda m: (m / "config.json").write_text('{"a":' * 10**5), "nested too"),

@@ -13,7 +13,7 @@ from checkpoints import HuggingFace, config
 
 # Names the anonymous memory before and at its highest, in KiB.
 MEASURE = """
-import sys
+import sys, threading
 from pyllama_rt.convert import convert_checkpoint, quantize_file
 from pyllama_rt.quant import quantize
 import numpy as np
@@ -22,16 +22,19 @@ def anonymous():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
 
+def watch():  # all the time: the highest point lies inside a chunk
+    while not done.wait(0.001):
+        seen.append(anonymous())
+
 quantize(np.ones((4, 256), np.float32), "q8_0")
-before = anonymous()
-seen = []
-def watch(*_):
-    seen.append(anonymous())
+seen, done = [anonymous()], threading.Event()
+threading.Thread(target=watch, daemon=True).start()
 if sys.argv[1] == "convert":
-    convert_checkpoint(sys.argv[2], sys.argv[3], outtype=sys.argv[4], progress=watch)
+    convert_checkpoint(sys.argv[2], sys.argv[3], outtype=sys.argv[4])
 else:
-    quantize_file(sys.argv[2], sys.argv[3], sys.argv[4], progress=watch)
-print(before, max(seen))
+    quantize_file(sys.argv[2], sys.argv[3], sys.argv[4])
+done.set()
+print(seen[0], max(seen), len(seen))
 """
 
 N_ROWS, DIM = 1 << 16, 1024
@@ -63,7 +66,8 @@ def growth(*arguments: object) -> int:
     """KiB by which the anonymous memory grew at most."""
     command = [sys.executable, "-c", MEASURE, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    before, highest = map(int, done.stdout.split())
+    before, highest, n_samples = map(int, done.stdout.split())
+    assert n_samples > 20
     return highest - before
 
 
