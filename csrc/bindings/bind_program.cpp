@@ -148,8 +148,8 @@ KvType kv_type(const std::string& name) {
     fail(ErrorKind::kConfig, "kv_type: expected f32 or f16, found ", name);
 }
 
-void bind_cache(py::module_& m) {
-    py::class_<KvCache>(m, "KvCache", "Keys and values of many sequences, in shared pages.")
+void bind_cache(py::class_<KvCache>& cache) {
+    cache
         .def(py::init([](const BoundProgram& program, const std::string& type, int64_t max_cells) {
                  return std::make_unique<KvCache>(program.program->kv_layout(kv_type(type)),
                                                   max_cells);
@@ -169,7 +169,11 @@ void bind_cache(py::module_& m) {
 }  // namespace
 
 void bind_program(py::module_& m) {
-    py::class_<BoundProgram>(m, "Program", "A graph bound to its weights.")
+    // Both classes first: a signature can only name what is known by then.
+    py::class_<BoundProgram> program(m, "Program", "A graph bound to its weights.");
+    py::class_<KvCache> cache(m, "KvCache", "Keys and values of many sequences, in shared pages.");
+    bind_cache(cache);
+    program
         .def(py::init(&make_program), py::arg("graph"), py::arg("weights"), py::arg("isa") = "",
              "weights: rows of (name, type, rows, columns, buffer, byte offset).")
         .def("step", &step, py::arg("cache"), py::arg("ids"), py::arg("sequences"),
@@ -191,7 +195,6 @@ void bind_program(py::module_& m) {
         .def_property_readonly(
             "backend", [](const BoundProgram& self) { return self.program->backend().name(); },
             "Name of the backend and its instruction set.");
-    bind_cache(m);
     m.def("isa_names", &isa_names, "Instruction sets in this build, best first.");
     m.def("isa_supported", &isa_supported, py::arg("name"), "Whether this CPU runs it.");
     m.def(
