@@ -145,7 +145,8 @@ struct AffineSums {
     /// Least-squares solution. With `min_sign`, min may not be negative.
     Affine solve(bool min_sign) const {
         const float determinant = n * qq - q * q;
-        if (determinant > 0.0f) {
+        // Equal codes leave nothing but rounding errors, which must not be divided by.
+        if (determinant > 1e-5f * n * qq) {
             const float scale = (n * xq - x * q) / determinant;
             const float min = (q * xq - qq * x) / determinant;
             if (scale > 0.0f && (min >= 0.0f || !min_sign)) return {scale, min};
