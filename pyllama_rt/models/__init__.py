@@ -1,0 +1,1 @@
+"""One file per architecture; registry.py finds them by name."""

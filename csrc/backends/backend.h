@@ -1,0 +1,75 @@
+#pragma once
+/// What the executor asks of a backend: bind a node to its weights once, then run it each step.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "core/tensor_type.h"
+#include "core/thread_pool.h"
+#include "graph/kv_layout.h"
+#include "graph/plan.h"
+
+namespace plrt {
+
+/// A weight as it lies in memory: rows of `cols` elements; one row for a vector.
+struct Weight {
+    TensorType type;
+    int64_t rows;
+    int64_t cols;
+    const uint8_t* data;
+};
+
+/// Finds weights by name.
+class WeightSource {
+  public:
+    virtual ~WeightSource() = default;
+    /// Throws Error(kFormat) if the weight is absent or has another shape; rows 0 fits any.
+    virtual Weight get(const std::string& name, int64_t rows, int64_t cols) const = 0;
+};
+
+/// Rows of a step that belong to one sequence and stand together.
+struct Run {
+    int64_t first_row;
+    int64_t n_rows;
+    int64_t first_position;
+    uint8_t* const* pages;  // of the sequence, room for the new rows included
+};
+
+/// A step in progress, as an operation sees it.
+struct StepContext {
+    int64_t n_rows;
+    int64_t n_outputs;
+    const int32_t* ids;          // (n_rows)
+    const int32_t* positions;    // (n_rows)
+    const int32_t* output_rows;  // (n_outputs), ascending
+    std::span<const Run> runs;
+    const KvLayout* kv;
+    uint8_t* const* values;   // per value of the plan: rows of bytes_per_row
+    uint8_t* const* scratch;  // per thread: the largest scratch_bytes of all operations
+
+    int64_t rows(Rows kind) const { return kind == Rows::kStep ? n_rows : n_outputs; }
+};
+
+/// A node bound to its weights.
+class Operation {
+  public:
+    virtual ~Operation() = default;
+    /// Scratch bytes that each thread needs for a step of n_rows rows.
+    virtual int64_t scratch_bytes(int64_t /*n_rows*/) const { return 0; }
+    /// The part of thread `thread` of the team. May use the team's barrier. Throws nothing.
+    virtual void run(const StepContext& step, Team& team, int thread) const = 0;
+};
+
+class Backend {
+  public:
+    virtual ~Backend() = default;
+    virtual std::string name() const = 0;
+    virtual bool supports(const Node& node) const = 0;
+    /// Throws Error(kFormat) if weights or attributes do not fit the node.
+    virtual std::unique_ptr<Operation> bind(const Plan& plan, int index,
+                                            const WeightSource& weights) const = 0;
+};
+
+}  // namespace plrt

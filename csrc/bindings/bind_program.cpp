@@ -1,0 +1,203 @@
+/// Programs, caches and instruction sets for Python.
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <cstring>
+#include <map>
+
+#include "backends/cpu/cpu_backend.h"
+#include "bindings/bindings.h"
+#include "core/checked.h"
+#include "kernels/registry.h"
+#include "runtime/executor.h"
+
+namespace py = pybind11;
+
+namespace plrt {
+namespace {
+
+using Ids = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
+using Sequences = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
+using Flags = py::array_t<uint8_t, py::array::c_style | py::array::forcecast>;
+
+template <typename T, int flags>
+std::span<const T> as_span(const py::array_t<T, flags>& array) {
+    return {array.data(), static_cast<size_t>(array.size())};
+}
+
+/// Weights in memory that Python owns; the buffers stay exported while the program lives.
+class BufferWeights : public WeightSource {
+  public:
+    void add(const std::string& name, const std::string& type, int64_t rows, int64_t cols,
+             const py::buffer& buffer, int64_t offset) {
+        const TensorTypeInfo& row = info(std::string_view(type));
+        const int64_t n_bytes = checked_mul(row_bytes(row.type, cols), rows);
+        py::buffer_info view = buffer.request();
+        const int64_t size = checked_mul(view.size, view.itemsize);
+        require(offset >= 0 && offset <= size && n_bytes <= size - offset, ErrorKind::kFormat,
+                "tensor '", name, "' at byte ", offset, ": expected ", n_bytes,
+                " bytes inside a mapping of ", size);
+        const auto* data = static_cast<const uint8_t*>(view.ptr) + offset;
+        weights_[name] = {row.type, rows, cols, aligned(data, n_bytes, row)};
+        views_.push_back(std::move(view));
+    }
+
+    Weight get(const std::string& name, int64_t rows, int64_t cols) const override {
+        const auto found = weights_.find(name);
+        require(found != weights_.end(), ErrorKind::kFormat, "tensor '", name, "' is missing");
+        const Weight& weight = found->second;
+        require((rows == 0 || weight.rows == rows) && weight.cols == cols, ErrorKind::kFormat,
+                "tensor '", name, "': expected shape (", rows, ", ", cols, "), found (",
+                weight.rows, ", ", weight.cols, ")");
+        return weight;
+    }
+
+  private:
+    /// The data where it lies, or a copy if it does not stand at a multiple of its element size.
+    const uint8_t* aligned(const uint8_t* data, int64_t n_bytes, const TensorTypeInfo& row) {
+        const uintptr_t step = row.type == TensorType::kF32 ? 4 : 2;
+        if (reinterpret_cast<uintptr_t>(data) % step == 0) return data;
+        copies_.emplace_back(n_bytes);
+        std::memcpy(copies_.back().data(), data, static_cast<size_t>(n_bytes));
+        return copies_.back().data();
+    }
+
+    std::map<std::string, Weight> weights_;
+    std::vector<py::buffer_info> views_;
+    std::vector<AlignedBuffer> copies_;
+};
+
+/// A program and the weights that it reads.
+struct BoundProgram {
+    std::unique_ptr<BufferWeights> weights;
+    std::unique_ptr<Program> program;
+};
+
+using WeightRow = std::tuple<std::string, std::string, int64_t, int64_t, py::buffer, int64_t>;
+
+std::unique_ptr<BoundProgram> make_program(const std::string& graph,
+                                           const std::vector<WeightRow>& rows,
+                                           const std::string& isa) {
+    auto bound = std::make_unique<BoundProgram>();
+    bound->weights = std::make_unique<BufferWeights>();
+    for (const auto& [name, type, n_rows, n_cols, buffer, offset] : rows) {
+        bound->weights->add(name, type, n_rows, n_cols, buffer, offset);
+    }
+    std::map<std::string, TensorType> types;
+    for (const auto& row : rows) types[std::get<0>(row)] = info(std::string_view(std::get<1>(row))).type;
+    const auto type_of = [&](const std::string& name) {
+        const auto found = types.find(name);
+        require(found != types.end(), ErrorKind::kFormat, "tensor '", name, "' is missing");
+        return found->second;
+    };
+    bound->program =
+        std::make_unique<Program>(graph, *bound->weights, type_of, make_cpu_backend(isa));
+    return bound;
+}
+
+/// Looks for a pending signal (Ctrl-C) at most every 20 ms, because that takes the GIL.
+class SignalPoll {
+  public:
+    bool operator()() {
+        const auto now = std::chrono::steady_clock::now();
+        if (now < next_) return false;
+        next_ = now + std::chrono::milliseconds(20);
+        const py::gil_scoped_acquire gil;
+        raised_ = PyErr_CheckSignals() != 0;
+        return raised_;
+    }
+    bool raised() const { return raised_; }
+
+  private:
+    std::chrono::steady_clock::time_point next_ =
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+    bool raised_ = false;
+};
+
+py::array_t<float> step(BoundProgram& self, KvCache& cache, const Ids& ids,
+                        const Sequences& sequences, const Flags& wanted, int n_threads) {
+    const int64_t width = self.program->output_width();
+    int64_t n_wanted = 0;
+    for (const uint8_t flag : as_span(wanted)) n_wanted += flag != 0 ? 1 : 0;
+    py::array_t<float> out({n_wanted, width});
+    float* rows = out.mutable_data();
+    const Batch batch{as_span(ids), as_span(sequences), as_span(wanted)};
+    SignalPoll poll;
+    try {
+        const py::gil_scoped_release free;
+        self.program->step(batch, cache, n_threads, std::ref(poll),
+                           [&](const float* data, int64_t n, int64_t stride) {
+                               for (int64_t i = 0; i < n; ++i) {
+                                   std::memcpy(rows + i * width, data + i * stride,
+                                               static_cast<size_t>(width) * sizeof(float));
+                               }
+                           });
+    } catch (const Error&) {
+        if (poll.raised()) throw py::error_already_set();
+        throw;
+    }
+    return out;
+}
+
+KvType kv_type(const std::string& name) {
+    if (name == "f32") return KvType::kF32;
+    if (name == "f16") return KvType::kF16;
+    fail(ErrorKind::kConfig, "kv_type: expected f32 or f16, found ", name);
+}
+
+void bind_cache(py::module_& m) {
+    py::class_<KvCache>(m, "KvCache", "Keys and values of many sequences, in shared pages.")
+        .def(py::init([](const BoundProgram& program, const std::string& type, int64_t max_cells) {
+                 return std::make_unique<KvCache>(program.program->kv_layout(kv_type(type)),
+                                                  max_cells);
+             }),
+             py::arg("program"), py::arg("kv_type"), py::arg("max_cells"))
+        .def("create", &KvCache::create, "A new empty sequence's number.")
+        .def("release", &KvCache::release, py::arg("sequence"), "Forgets a sequence.")
+        .def("length", &KvCache::length, py::arg("sequence"), "Positions of a sequence.")
+        .def("truncate", &KvCache::truncate, py::arg("sequence"), py::arg("n"),
+             "Keeps the first n positions.")
+        .def("fork", &KvCache::fork, py::arg("sequence"), py::arg("n"),
+             "A new sequence that shares the first n positions.")
+        .def_property_readonly("allocated_bytes", &KvCache::allocated_bytes,
+                               "Bytes of the pages allocated so far.");
+}
+
+}  // namespace
+
+void bind_program(py::module_& m) {
+    py::class_<BoundProgram>(m, "Program", "A graph bound to its weights.")
+        .def(py::init(&make_program), py::arg("graph"), py::arg("weights"), py::arg("isa") = "",
+             "weights: rows of (name, type, rows, columns, buffer, byte offset).")
+        .def("step", &step, py::arg("cache"), py::arg("ids"), py::arg("sequences"),
+             py::arg("wanted"), py::arg("n_threads"),
+             "Runs rows and commits them to the cache; the logits (n_wanted, vocab) f32.")
+        .def(
+            "scratch_bytes",
+            [](const BoundProgram& self, int64_t n_rows, int64_t n_outputs, int n_threads) {
+                return self.program->scratch_bytes(n_rows, n_outputs, n_threads);
+            },
+            py::arg("n_rows"), py::arg("n_outputs"), py::arg("n_threads"),
+            "Bytes of scratch memory for a step.")
+        .def(
+            "kv_bytes_per_cell",
+            [](const BoundProgram& self, const std::string& type) {
+                return self.program->kv_layout(kv_type(type)).page_bytes / kPageCells;
+            },
+            py::arg("kv_type"), "Bytes of cache that one position takes.")
+        .def_property_readonly(
+            "backend", [](const BoundProgram& self) { return self.program->backend().name(); },
+            "Name of the backend and its instruction set.");
+    bind_cache(m);
+    m.def("isa_names", &isa_names, "Instruction sets in this build, best first.");
+    m.def("isa_supported", &isa_supported, py::arg("name"), "Whether this CPU runs it.");
+    m.def(
+        "selected_isa", [](const std::string& forced) { return select_kernels(forced).name; },
+        py::arg("forced") = "", "The instruction set that a program would use.");
+    m.def("default_threads", &default_threads,
+          "Physical cores inside the affinity mask and the cgroup quota.");
+}
+
+}  // namespace plrt

@@ -1,0 +1,72 @@
+#include "core/cpu_features.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define PLRT_X86 1
+#if defined(_MSC_VER)
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#endif
+
+#include <cstdint>
+
+namespace plrt {
+namespace {
+
+#ifdef PLRT_X86
+
+struct Registers {
+    uint32_t a, b, c, d;
+};
+
+Registers cpuid(uint32_t leaf) {
+    Registers r{};
+#if defined(_MSC_VER)
+    int out[4];
+    __cpuidex(out, static_cast<int>(leaf), 0);
+    r = {static_cast<uint32_t>(out[0]), static_cast<uint32_t>(out[1]),
+         static_cast<uint32_t>(out[2]), static_cast<uint32_t>(out[3])};
+#else
+    __cpuid_count(leaf, 0, r.a, r.b, r.c, r.d);
+#endif
+    return r;
+}
+
+/// State components that the operating system saves (register XCR0).
+uint64_t saved_state() {
+#if defined(_MSC_VER)
+    return _xgetbv(0);
+#else
+    uint32_t low;
+    uint32_t high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (static_cast<uint64_t>(high) << 32) | low;
+#endif
+}
+
+bool bit(uint32_t value, int index) { return ((value >> index) & 1u) != 0; }
+
+/// AVX2, FMA and F16C, with the upper halves of the registers saved by the operating system.
+bool has_avx2() {
+    if (cpuid(0).a < 7) return false;
+    const Registers one = cpuid(1);
+    const bool os_saves = bit(one.c, 27) && (saved_state() & 6u) == 6u;
+    return os_saves && bit(one.c, 12) && bit(one.c, 29) && bit(cpuid(7).b, 5);
+}
+
+#else
+
+bool has_avx2() { return false; }
+
+#endif
+
+}  // namespace
+
+bool cpu_supports(std::string_view isa) {
+    static const bool avx2 = has_avx2();
+    if (isa == "scalar") return true;
+    return isa == "avx2" && avx2;
+}
+
+}  // namespace plrt

@@ -1,0 +1,47 @@
+/// Activations to int8 codes, in blocks of 32 or 256.
+
+namespace plrt::PLRT_ISA {
+namespace {
+
+/// Writes `n` codes (a multiple of 16) of one block and returns its scale.
+inline float quantize_block(const float* x, int64_t n, int8_t* q) {
+    constexpr float kTiny = 1e-30f;  // below, 127 / max would overflow: the block counts as zero
+    F32x16 largest = zero();
+    F32x16 poison = zero();  // stays 0 unless some x is NaN or infinite
+    for (int64_t i = 0; i < n; i += 16) {
+        const F32x16 v = load(x + i);
+        largest = max(abs(v), largest);
+        poison = fma(v, zero(), poison);
+    }
+    const float max_abs = reduce_max(largest);
+    const float spoilt = reduce_add(poison);
+    if (!(spoilt == 0.0f) || max_abs < kTiny) {
+        for (int64_t i = 0; i < n; ++i) q[i] = 0;
+        return spoilt == 0.0f ? 0.0f : __builtin_nanf("");
+    }
+    const F32x16 inverse = set1(127.0f / max_abs);
+    for (int64_t i = 0; i < n; i += 16) store_i8(q + i, mul(load(x + i), inverse));
+    return max_abs / 127.0f;
+}
+
+void quantize_rows_32(const float* x, int64_t n, Activations32 out) {
+    for (int64_t b = 0; b < n / 32; ++b) {
+        const float d = quantize_block(x + 32 * b, 32, out.q + 32 * b);
+        out.d[b] = d;
+        out.s[b] = d * static_cast<float>(sum_i8_32(out.q + 32 * b));
+    }
+}
+
+void quantize_rows_256(const float* x, int64_t n, Activations256 out) {
+    for (int64_t b = 0; b < n / 256; ++b) {
+        out.d[b] = quantize_block(x + 256 * b, 256, out.q + 256 * b);
+        for (int64_t g = 16 * b; g < 16 * (b + 1); ++g) {
+            int32_t sum = 0;
+            for (int64_t i = 16 * g; i < 16 * (g + 1); ++i) sum += out.q[i];
+            out.sums[g] = static_cast<int16_t>(sum);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace plrt::PLRT_ISA

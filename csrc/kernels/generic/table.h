@@ -1,0 +1,33 @@
+/// Fills the kernel table of the ISA whose vec.h was included before.
+
+namespace plrt::PLRT_ISA {
+
+extern const KernelTable kTable;
+const KernelTable kTable = {
+    .name = PLRT_ISA_NAME,
+    .quantize_rows_32 = quantize_rows_32,
+    .quantize_rows_256 = quantize_rows_256,
+    .matmul_f32 = matmul_float<F32>,
+    .matmul_f16 = matmul_float<F16>,
+    .matmul_bf16 = matmul_float<BF16>,
+    .matmul_q4_0 = matmul_small<Q4_0>,
+    .matmul_q4_1 = matmul_small<Q4_1>,
+    .matmul_q5_0 = matmul_small<Q5_0>,
+    .matmul_q5_1 = matmul_small<Q5_1>,
+    .matmul_q8_0 = matmul_small<Q8_0>,
+    .matmul_q2_k = matmul_super<Q2_K>,
+    .matmul_q3_k = matmul_super<Q3_K>,
+    .matmul_q4_k = matmul_super<Q4_K>,
+    .matmul_q5_k = matmul_super<Q5_K>,
+    .matmul_q6_k = matmul_super<Q6_K>,
+    .matmul_iq4_nl = matmul_small<IQ4_NL>,
+    .matmul_iq4_xs = matmul_super<IQ4_XS>,
+    .rms_norm = rms_norm,
+    .silu_mul = silu_mul,
+    .add = add_rows,
+    .to_f16 = to_f16,
+    .exp = exp_row,
+    .attention = attention,
+};
+
+}  // namespace plrt::PLRT_ISA

@@ -1,0 +1,127 @@
+#pragma once
+/// The kernels of one instruction set, as a table of functions. Each ISA folder fills one. The
+/// arithmetic of every result element is fixed (docs/architecture.md, C3) and does not depend on
+/// how the work is cut.
+
+#include <cstdint>
+
+#include "core/kv_page.h"
+
+namespace plrt {
+
+/// One row of activations, quantised to int8. x[e] ~ d[e / block] * q[e].
+struct Activations32 {
+    int8_t* q;  // (width), |q| <= 127
+    float* d;   // (width / 32)
+    float* s;   // (width / 32): d * sum of the block's q
+};
+struct Activations256 {
+    int8_t* q;        // (width), |q| <= 127
+    float* d;         // (width / 256)
+    int16_t* sums;    // (width / 16): sums of 16 q
+};
+
+/// A slice of y = x · Wᵀ + bias: rows row_begin … row_end of W against all n_cols rows of x.
+struct MatmulArgs {
+    const uint8_t* weights;  // first row of W
+    int64_t weight_row_bytes;
+    int64_t k;                  // elements of a row of W and of x
+    uint8_t* activations;       // rows of x: floats, or as activations_32 and _256 lay them out
+    int64_t activation_row_bytes;
+    int64_t n_cols;
+    float* out;  // out[col * out_stride + row]
+    int64_t out_stride;
+    const float* bias;  // (rows of W) or null
+    int64_t row_begin;
+    int64_t row_end;
+    uint8_t* scratch;  // matmul_scratch_bytes(k), 64-byte aligned, of this thread
+};
+using MatmulFunction = void (*)(const MatmulArgs&);
+
+/// Bytes of a run of a quantised activation row, rounded up to whole cache lines.
+static inline int64_t activation_part(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// The parts of a quantised activation row of k elements: q, then d, then s or sums.
+static inline Activations32 activations_32(uint8_t* row, int64_t k) {
+    uint8_t* d = row + activation_part(k);
+    uint8_t* s = d + activation_part(k / 32 * 4);
+    return {reinterpret_cast<int8_t*>(row), reinterpret_cast<float*>(d),
+            reinterpret_cast<float*>(s)};
+}
+static inline Activations256 activations_256(uint8_t* row, int64_t k) {
+    uint8_t* d = row + activation_part(k);
+    uint8_t* sums = d + activation_part(k / 256 * 4);
+    return {reinterpret_cast<int8_t*>(row), reinterpret_cast<float*>(d),
+            reinterpret_cast<int16_t*>(sums)};
+}
+
+/// Weight rows that a matmul kernel works on at a time; row ranges are cut at multiples of it.
+inline constexpr int64_t kMatmulRows = 4;
+
+/// Bytes of MatmulArgs::scratch.
+static inline int64_t matmul_scratch_bytes(int64_t k) { return kMatmulRows * (k + 256) * 4; }
+
+/// Causal attention of some rows of one sequence over one KV head. Row r sits at position
+/// first_position + r and sees positions 0 … first_position + r.
+struct AttentionArgs {
+    const float* q;  // q[r * q_stride + g * head_dim + d]
+    int64_t q_stride;
+    float* out;  // laid out as q
+    int64_t out_stride;
+    int64_t n_rows;
+    int64_t first_position;
+    int64_t group;  // query heads that share this KV head
+    int64_t head_dim;
+    const uint8_t* const* pages;  // pages of the sequence
+    int64_t k_offset;             // bytes into a page: keys[head_dim][kPageCells]
+    int64_t v_offset;             // bytes into a page: values[kPageCells][padded head_dim]
+    KvType kv_type;
+    float scale;
+    float* scratch;  // attention_scratch_floats(n_rows * group, head_dim)
+};
+
+/// Floats of AttentionArgs::scratch.
+static inline int64_t attention_scratch_floats(int64_t n_queries, int64_t head_dim) {
+    const int64_t padded = padded_head_dim(head_dim);
+    const int64_t tile = 2 * kPageCells * padded + kPageCells + padded;
+    return tile + n_queries * (padded + 32);
+}
+
+struct KernelTable {
+    const char* name;
+
+    /// Activations to int8, d = max|x| / 127, codes rounded to nearest even. A block with a NaN or
+    /// an infinity gets d = NaN, so that the results show it.
+    void (*quantize_rows_32)(const float* x, int64_t n, Activations32 out);
+    void (*quantize_rows_256)(const float* x, int64_t n, Activations256 out);
+
+    MatmulFunction matmul_f32;
+    MatmulFunction matmul_f16;
+    MatmulFunction matmul_bf16;
+    MatmulFunction matmul_q4_0;
+    MatmulFunction matmul_q4_1;
+    MatmulFunction matmul_q5_0;
+    MatmulFunction matmul_q5_1;
+    MatmulFunction matmul_q8_0;
+    MatmulFunction matmul_q2_k;
+    MatmulFunction matmul_q3_k;
+    MatmulFunction matmul_q4_k;
+    MatmulFunction matmul_q5_k;
+    MatmulFunction matmul_q6_k;
+    MatmulFunction matmul_iq4_nl;
+    MatmulFunction matmul_iq4_xs;
+
+    /// out = x / sqrt(mean(x²) + eps) * weight.
+    void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* out);
+    /// out = gate / (1 + exp(-gate)) * up.
+    void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
+    /// out = a + b.
+    void (*add)(const float* a, const float* b, int64_t n, float* out);
+    /// out = half(x), round to nearest even.
+    void (*to_f16)(const float* x, int64_t n, uint16_t* out);
+    /// out = exp(x). Within 2 units in the last place of float, 0 below -87.3.
+    void (*exp)(const float* x, int64_t n, float* out);
+    void (*attention)(const AttentionArgs& args);
+};
+
+}  // namespace plrt

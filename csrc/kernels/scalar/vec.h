@@ -1,0 +1,209 @@
+#pragma once
+/// The vector vocabulary in plain C++: for CPUs without AVX2, and the slow truth for the others.
+/// Every ISA's vec.h defines the same names with the same results.
+
+#include <cstdint>
+
+namespace plrt::PLRT_ISA {
+namespace {
+
+struct F32x16 {
+    float lane[16];
+};
+
+inline float bits_to_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
+inline uint32_t float_to_bits(float x) { return __builtin_bit_cast(uint32_t, x); }
+
+/// a * b + c, the product exact. The sum is rounded to double and then to float, which differs
+/// from a fused operation only where the first rounding lands on a tie of the second.
+inline float fma1(float a, float b, float c) {
+    return static_cast<float>(static_cast<double>(a) * static_cast<double>(b) +
+                              static_cast<double>(c));
+}
+
+inline float half_to_float(uint16_t bits) {
+    const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
+    const uint32_t exponent = (bits >> 10) & 0x1fu;
+    const uint32_t mantissa = bits & 0x3ffu;
+    if (exponent == 0x1f) {
+        // A signalling NaN comes out quiet, as the conversion instructions make it.
+        const uint32_t quiet = mantissa != 0 ? 0x400000u : 0u;
+        return bits_to_float(sign | 0x7f800000u | quiet | (mantissa << 13));
+    }
+    if (exponent != 0) return bits_to_float(sign | ((exponent + 112) << 23) | (mantissa << 13));
+    return bits_to_float(sign | float_to_bits(static_cast<float>(mantissa) * 0x1p-24f));
+}
+
+template <typename F>
+inline F32x16 make(F f) {
+    F32x16 r;
+    for (int i = 0; i < 16; ++i) r.lane[i] = f(i);
+    return r;
+}
+
+inline F32x16 zero() { return make([](int) { return 0.0f; }); }
+inline F32x16 set1(float x) { return make([=](int) { return x; }); }
+inline F32x16 load(const float* p) { return make([=](int i) { return p[i]; }); }
+inline void store(float* p, F32x16 a) {
+    for (int i = 0; i < 16; ++i) p[i] = a.lane[i];
+}
+inline F32x16 load_f16(const uint16_t* p) {
+    return make([=](int i) { return half_to_float(p[i]); });
+}
+inline F32x16 load_bf16(const uint16_t* p) {
+    return make([=](int i) { return bits_to_float(static_cast<uint32_t>(p[i]) << 16); });
+}
+/// Rounded to nearest even.
+inline void store_f16(uint16_t* p, F32x16 a) {
+    for (int i = 0; i < 16; ++i) {
+        const uint32_t bits = float_to_bits(a.lane[i]);
+        const uint32_t sign = (bits >> 16) & 0x8000u;
+        const uint32_t magnitude = bits & 0x7fffffffu;
+        uint32_t half;
+        if (magnitude > 0x7f800000u) {
+            half = 0x7e00u | ((magnitude >> 13) & 0x1ffu);
+        } else if (magnitude >= 0x477ff000u) {
+            half = 0x7c00u;
+        } else if (magnitude < 0x38800000u) {
+            half = float_to_bits(bits_to_float(magnitude) + 0.5f) - 0x3f000000u;
+        } else {
+            half = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13;
+        }
+        p[i] = static_cast<uint16_t>(sign | half);
+    }
+}
+
+inline F32x16 add(F32x16 a, F32x16 b) {
+    return make([&](int i) { return a.lane[i] + b.lane[i]; });
+}
+inline F32x16 sub(F32x16 a, F32x16 b) {
+    return make([&](int i) { return a.lane[i] - b.lane[i]; });
+}
+inline F32x16 mul(F32x16 a, F32x16 b) {
+    return make([&](int i) { return a.lane[i] * b.lane[i]; });
+}
+inline F32x16 div(F32x16 a, F32x16 b) {
+    return make([&](int i) { return a.lane[i] / b.lane[i]; });
+}
+/// a * b + c with one rounding.
+inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
+    return make([&](int i) { return fma1(a.lane[i], b.lane[i], c.lane[i]); });
+}
+/// The larger; b where either is NaN.
+inline F32x16 max(F32x16 a, F32x16 b) {
+    return make([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+/// The smaller; b where either is NaN.
+inline F32x16 min(F32x16 a, F32x16 b) {
+    return make([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+inline F32x16 abs(F32x16 a) {
+    return make([&](int i) { return bits_to_float(float_to_bits(a.lane[i]) & 0x7fffffffu); });
+}
+/// value where x >= limit or x is NaN, else 0.
+inline F32x16 zero_where_below(F32x16 x, float limit, F32x16 value) {
+    return make([&](int i) { return x.lane[i] < limit ? 0.0f : value.lane[i]; });
+}
+/// 2^(n-1) for lanes that hold 1.5 * 2^23 + n.
+inline F32x16 half_pow2(F32x16 t) {
+    return make([&](int i) {
+        return bits_to_float((float_to_bits(t.lane[i]) - 0x4b400000u + 126u) << 23);
+    });
+}
+/// Sum over lanes: i with i + 8, then + 4, + 2, + 1.
+inline float reduce_add(F32x16 a) {
+    for (int step = 8; step > 0; step /= 2) {
+        for (int i = 0; i < step; ++i) a.lane[i] = a.lane[i] + a.lane[i + step];
+    }
+    return a.lane[0];
+}
+inline float reduce_max(F32x16 a) {
+    float r = a.lane[0];
+    for (int i = 1; i < 16; ++i) r = r > a.lane[i] ? r : a.lane[i];
+    return r;
+}
+/// Rounded to nearest even and stored as int8; lanes must lie in -127 … 127.
+inline void store_i8(int8_t* p, F32x16 a) {
+    for (int i = 0; i < 16; ++i) {
+        const float shifted = a.lane[i] + 12582912.0f;
+        p[i] = static_cast<int8_t>(static_cast<int32_t>(float_to_bits(shifted) - 0x4b400000u));
+    }
+}
+
+/// Four lanes, for the four weight rows of a matmul tile.
+struct F32x4 {
+    float lane[4];
+};
+struct I32x4 {
+    int32_t lane[4];
+};
+inline F32x4 load4(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+inline void store4(float* p, F32x4 a) {
+    for (int i = 0; i < 4; ++i) p[i] = a.lane[i];
+}
+inline F32x4 set4(float x) { return {{x, x, x, x}}; }
+inline F32x4 mul4(F32x4 a, F32x4 b) {
+    F32x4 r;
+    for (int i = 0; i < 4; ++i) r.lane[i] = a.lane[i] * b.lane[i];
+    return r;
+}
+inline F32x4 add4(F32x4 a, F32x4 b) {
+    F32x4 r;
+    for (int i = 0; i < 4; ++i) r.lane[i] = a.lane[i] + b.lane[i];
+    return r;
+}
+inline F32x4 fma4(F32x4 a, F32x4 b, F32x4 c) {
+    F32x4 r;
+    for (int i = 0; i < 4; ++i) r.lane[i] = fma1(a.lane[i], b.lane[i], c.lane[i]);
+    return r;
+}
+inline F32x4 to_float4(I32x4 a) {
+    F32x4 r;
+    for (int i = 0; i < 4; ++i) r.lane[i] = static_cast<float>(a.lane[i]);
+    return r;
+}
+inline I32x4 sub4(I32x4 a, I32x4 b) {
+    I32x4 r;
+    for (int i = 0; i < 4; ++i) r.lane[i] = a.lane[i] - b.lane[i];
+    return r;
+}
+
+/// Integer accumulator of a dot product; only its sum over lanes has a meaning.
+struct Dot {
+    int32_t sum;
+};
+inline Dot dot_zero() { return {0}; }
+/// acc + sum over 32 elements of codes * x * scale; scales[0] serves the first 16 elements and
+/// scales[8] the others (16 int16, each half all equal). Codes 0 … 63.
+inline Dot dot_unsigned(Dot acc, const uint8_t* codes, const int8_t* x, const int16_t* scales) {
+    int32_t low = 0;
+    int32_t high = 0;
+    for (int i = 0; i < 16; ++i) low += codes[i] * x[i];
+    for (int i = 16; i < 32; ++i) high += codes[i] * x[i];
+    return {acc.sum + low * scales[0] + high * scales[8]};
+}
+/// The same for codes -128 … 127.
+inline Dot dot_signed(Dot acc, const int8_t* codes, const int8_t* x, const int16_t* scales) {
+    int32_t low = 0;
+    int32_t high = 0;
+    for (int i = 0; i < 16; ++i) low += codes[i] * x[i];
+    for (int i = 16; i < 32; ++i) high += codes[i] * x[i];
+    return {acc.sum + low * scales[0] + high * scales[8]};
+}
+/// Sum of 16 products.
+inline Dot dot_i16(const int16_t* a, const int16_t* b) {
+    int32_t sum = 0;
+    for (int i = 0; i < 16; ++i) sum += a[i] * b[i];
+    return {sum};
+}
+inline I32x4 reduce4(Dot a, Dot b, Dot c, Dot d) { return {{a.sum, b.sum, c.sum, d.sum}}; }
+
+/// Sum of 32 int8.
+inline int32_t sum_i8_32(const int8_t* q) {
+    int32_t sum = 0;
+    for (int i = 0; i < 32; ++i) sum += q[i];
+    return sum;
+}
+
+}  // namespace
+}  // namespace plrt::PLRT_ISA

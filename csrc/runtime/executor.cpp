@@ -1,0 +1,168 @@
+#include "runtime/executor.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/checked.h"
+
+namespace plrt {
+
+/// What one step allocates and hands to the operations.
+struct Program::StepState {
+    std::vector<int32_t> positions;
+    std::vector<int32_t> output_rows;
+    std::vector<Run> runs;
+    std::vector<int64_t> run_sequences;
+    std::vector<uint8_t*> values;
+    std::vector<uint8_t*> scratch;
+    int64_t n_rows = 0;
+
+    int64_t rows(Rows kind) const {
+        return kind == Rows::kStep ? n_rows : static_cast<int64_t>(output_rows.size());
+    }
+};
+
+Program::Program(std::string_view graph_text, const WeightSource& weights,
+                 const WeightTypeOf& type_of, std::unique_ptr<Backend> backend)
+    : plan_(make_plan(parse_graph(graph_text), type_of)), backend_(std::move(backend)) {
+    for (size_t i = 0; i < plan_.nodes.size(); ++i) {
+        const Node& node = plan_.nodes[i];
+        require(backend_->supports(node), ErrorKind::kUnsupported, "op ", op_name(node.op),
+                " is not supported by backend ", backend_->name());
+        operations_.push_back(backend_->bind(plan_, static_cast<int>(i), weights));
+        if (node.op == Op::embed) vocab_size_ = weights.get(node.weights[0], 0, node.width).rows;
+    }
+    slots_.resize(plan_.slots.size());
+}
+
+int64_t Program::scratch_bytes(int64_t n_rows, int64_t n_outputs, int n_threads) const {
+    int64_t total = 0;
+    for (const Slot& slot : plan_.slots) {
+        const int64_t rows = slot.rows == Rows::kStep ? n_rows : n_outputs;
+        total = checked_add(total, checked_mul(slot.bytes_per_row, rows));
+    }
+    int64_t largest = 0;
+    for (const auto& operation : operations_) {
+        largest = std::max(largest, operation->scratch_bytes(n_rows));
+    }
+    return checked_add(total, checked_mul(largest, n_threads));
+}
+
+void Program::check_batch(const Batch& batch) const {
+    const size_t n = batch.ids.size();
+    require(n > 0 && batch.sequences.size() == n && batch.wanted.size() == n, ErrorKind::kShape,
+            "step: expected ids, sequences and wanted of one equal length above 0, found ", n, ", ",
+            batch.sequences.size(), ", ", batch.wanted.size());
+    for (const int32_t id : batch.ids) {
+        require(id >= 0 && id < vocab_size_, ErrorKind::kConfig,
+                "step: expected token ids from 0 to ", vocab_size_ - 1, ", found ", id);
+    }
+}
+
+void Program::make_runs(const Batch& batch, KvCache& cache, StepState& state) const {
+    const size_t n = batch.ids.size();
+    state.n_rows = static_cast<int64_t>(n);
+    state.positions.resize(n);
+    for (size_t begin = 0, end = 0; begin < n; begin = end) {
+        const int64_t sequence = batch.sequences[begin];
+        while (end < n && batch.sequences[end] == sequence) ++end;
+        const auto& known = state.run_sequences;
+        require(std::find(known.begin(), known.end(), sequence) == known.end(), ErrorKind::kConfig,
+                "step: the rows of sequence ", sequence, " do not stand together");
+        const int64_t first = cache.length_locked(sequence);
+        const auto n_rows = static_cast<int64_t>(end - begin);
+        state.runs.push_back(
+            {static_cast<int64_t>(begin), n_rows, first, cache.reserve(sequence, n_rows)});
+        state.run_sequences.push_back(sequence);
+        for (size_t i = begin; i < end; ++i) {
+            state.positions[i] = static_cast<int32_t>(first + static_cast<int64_t>(i - begin));
+        }
+    }
+    for (size_t i = 0; i < n; ++i) {
+        if (batch.wanted[i] != 0) state.output_rows.push_back(static_cast<int32_t>(i));
+    }
+}
+
+void Program::place_values(StepState& state, int n_threads) {
+    for (size_t s = 0; s < slots_.size(); ++s) {
+        const Slot& slot = plan_.slots[s];
+        slots_[s].grow(checked_mul(slot.bytes_per_row, std::max<int64_t>(state.rows(slot.rows), 1)));
+    }
+    for (const Value& value : plan_.values) {
+        state.values.push_back(slots_[static_cast<size_t>(value.slot)].data());
+    }
+    int64_t largest = 1;
+    for (const auto& operation : operations_) {
+        largest = std::max(largest, operation->scratch_bytes(state.n_rows));
+    }
+    if (scratch_.size() < static_cast<size_t>(n_threads)) {
+        scratch_.resize(static_cast<size_t>(n_threads));
+    }
+    for (int t = 0; t < n_threads; ++t) {
+        AlignedBuffer& buffer = scratch_[static_cast<size_t>(t)];
+        buffer.grow(largest);
+        state.scratch.push_back(buffer.data());
+    }
+}
+
+void Program::run_nodes(const StepContext& context, int n_threads,
+                        const std::function<bool()>& poll) {
+    std::atomic<bool> cancelled{false};
+    run_parallel(n_threads, [&](Team& team, int thread) {
+        for (const auto& operation : operations_) {
+            operation->run(context, team, thread);
+            if (thread == 0 && poll && poll()) cancelled = true;
+            team.barrier();
+            if (cancelled) return;
+        }
+    });
+    require(!cancelled, ErrorKind::kCancelled, "step: cancelled; nothing of it was kept");
+}
+
+void Program::check_outputs(const StepState& state) const {
+    const int64_t width = output_width();
+    for (size_t i = 0; i < state.output_rows.size(); ++i) {
+        const auto* row = reinterpret_cast<const float*>(
+            state.values.back() + static_cast<int64_t>(i) * plan_.values.back().bytes_per_row);
+        float poison = 0.0f;
+        for (int64_t e = 0; e < width; ++e) poison += row[e] * 0.0f;
+        require(poison == 0.0f, ErrorKind::kNumerics, "logits: position ",
+                state.positions[static_cast<size_t>(state.output_rows[i])],
+                " holds a NaN or an infinity; the file's weights are damaged "
+                "(see: pyllama-rt inspect --verify)");
+    }
+}
+
+void Program::step(const Batch& batch, KvCache& cache, int n_threads,
+                   const std::function<bool()>& poll,
+                   const std::function<void(const float*, int64_t, int64_t)>& consume) {
+    require(n_threads > 0, ErrorKind::kConfig, "step: expected at least 1 thread, found ",
+            n_threads);
+    const std::lock_guard<std::mutex> one_step(mutex_);
+    const auto cache_guard = cache.lock();
+    require(cache.layout().layers == kv_layout(cache.layout().type).layers, ErrorKind::kConfig,
+            "step: the cache was made for another model");
+    check_batch(batch);
+    StepState state;
+    make_runs(batch, cache, state);
+    place_values(state, n_threads);
+    StepContext context{};
+    context.n_rows = state.n_rows;
+    context.n_outputs = static_cast<int64_t>(state.output_rows.size());
+    context.ids = batch.ids.data();
+    context.positions = state.positions.data();
+    context.output_rows = state.output_rows.data();
+    context.runs = state.runs;
+    context.kv = &cache.layout();
+    context.values = state.values.data();
+    context.scratch = state.scratch.data();
+    run_nodes(context, n_threads, poll);
+    check_outputs(state);
+    for (size_t i = 0; i < state.runs.size(); ++i) {
+        cache.commit(state.run_sequences[i], state.runs[i].n_rows);
+    }
+    consume(reinterpret_cast<const float*>(state.values.back()), context.n_outputs,
+            plan_.values.back().bytes_per_row / static_cast<int64_t>(sizeof(float)));
+}
+
+}  // namespace plrt

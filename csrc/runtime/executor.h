@@ -1,0 +1,66 @@
+#pragma once
+/// A graph bound to its weights, run step by step.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "backends/backend.h"
+#include "core/aligned_buffer.h"
+#include "runtime/kv_cache.h"
+
+namespace plrt {
+
+/// Rows to compute. Rows of one sequence stand together and continue it.
+struct Batch {
+    std::span<const int32_t> ids;        // (n)
+    std::span<const int64_t> sequences;  // (n), numbers from KvCache::create
+    std::span<const uint8_t> wanted;     // (n), 1 where the row's logits are wanted
+};
+
+class Program {
+  public:
+    /// Binds every node of the graph. Throws Error(kFormat) if weights do not fit it.
+    Program(std::string_view graph_text, const WeightSource& weights,
+            const WeightTypeOf& type_of, std::unique_ptr<Backend> backend);
+
+    const Backend& backend() const { return *backend_; }
+    KvLayout kv_layout(KvType type) const { return make_kv_layout(plan_, type); }
+    int64_t output_width() const { return plan_.values.back().width; }
+    int64_t vocab_size() const { return vocab_size_; }
+    /// Bytes of scratch memory for a step of n_rows rows of which n_outputs want logits.
+    int64_t scratch_bytes(int64_t n_rows, int64_t n_outputs, int n_threads) const;
+
+    /// Runs a batch and commits its rows to the cache; `poll` is called between nodes by the
+    /// calling thread and cancels the step by returning true. Returns the outputs of the wanted
+    /// rows (n_wanted, output_width), valid until `consume` returns. Nothing is committed if
+    /// anything throws.
+    /// Throws: Error(kConfig) on ids or rows out of range, Error(kContext) on a full cache,
+    /// Error(kNumerics) on a non-finite output, Error(kCancelled).
+    void step(const Batch& batch, KvCache& cache, int n_threads, const std::function<bool()>& poll,
+              const std::function<void(const float*, int64_t n_rows, int64_t stride)>& consume);
+
+  private:
+    struct StepState;
+
+    void check_batch(const Batch& batch) const;
+    void make_runs(const Batch& batch, KvCache& cache, StepState& state) const;
+    void place_values(StepState& state, int n_threads);
+    void run_nodes(const StepContext& context, int n_threads, const std::function<bool()>& poll);
+    void check_outputs(const StepState& state) const;
+
+    Plan plan_;
+    std::unique_ptr<Backend> backend_;
+    std::vector<std::unique_ptr<Operation>> operations_;
+    int64_t vocab_size_ = 0;
+    std::vector<AlignedBuffer> slots_;
+    std::vector<AlignedBuffer> scratch_;
+    std::mutex mutex_;
+};
+
+}  // namespace plrt

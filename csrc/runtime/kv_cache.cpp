@@ -1,0 +1,122 @@
+#include "runtime/kv_cache.h"
+
+#include <cstring>
+
+#include "core/checked.h"
+
+namespace plrt {
+namespace {
+
+int64_t pages_for(int64_t cells) { return (cells + kPageCells - 1) / kPageCells; }
+
+}  // namespace
+
+KvCache::KvCache(const KvLayout& layout, int64_t max_cells)
+    : layout_(layout), max_pages_(pages_for(checked_add(max_cells, kPageCells)) - 1) {
+    require(max_cells > 0, ErrorKind::kConfig, "cache: expected at least 1 cell, found ", max_cells);
+    checked_mul(max_pages_, layout.page_bytes);
+}
+
+int64_t KvCache::allocated_bytes() const {
+    const auto guard = lock();
+    return n_pages_ * layout_.page_bytes;
+}
+
+const KvCache::Sequence& KvCache::find(int64_t number) const {
+    const auto found = sequences_.find(number);
+    require(found != sequences_.end(), ErrorKind::kState, "cache: there is no sequence ", number);
+    return found->second;
+}
+
+KvCache::Sequence& KvCache::find(int64_t number) {
+    return const_cast<Sequence&>(static_cast<const KvCache*>(this)->find(number));
+}
+
+int64_t KvCache::create() {
+    const auto guard = lock();
+    sequences_[next_] = Sequence{};
+    return next_++;
+}
+
+void KvCache::release(int64_t sequence) {
+    const auto guard = lock();
+    drop_pages(find(sequence), 0);
+    sequences_.erase(sequence);
+}
+
+int64_t KvCache::length(int64_t sequence) const {
+    const auto guard = lock();
+    return find(sequence).length;
+}
+
+int64_t KvCache::length_locked(int64_t sequence) const { return find(sequence).length; }
+
+void KvCache::truncate(int64_t sequence, int64_t n) {
+    const auto guard = lock();
+    Sequence& s = find(sequence);
+    require(n >= 0 && n <= s.length, ErrorKind::kConfig, "cache: expected a length from 0 to ",
+            s.length, ", found ", n);
+    drop_pages(s, static_cast<size_t>(pages_for(n)));
+    s.length = n;
+}
+
+int64_t KvCache::fork(int64_t sequence, int64_t n) {
+    const auto guard = lock();
+    const Sequence& source = find(sequence);
+    require(n >= 0 && n <= source.length, ErrorKind::kConfig, "cache: expected a length from 0 to ",
+            source.length, ", found ", n);
+    const auto n_pages = static_cast<std::ptrdiff_t>(pages_for(n));
+    Sequence copy;
+    copy.length = n;
+    copy.pages.assign(source.pages.begin(), source.pages.begin() + n_pages);
+    copy.addresses.assign(source.addresses.begin(), source.addresses.begin() + n_pages);
+    sequences_[next_] = std::move(copy);
+    return next_++;
+}
+
+uint8_t* const* KvCache::reserve(int64_t sequence, int64_t n) {
+    Sequence& s = find(sequence);
+    const size_t wanted = static_cast<size_t>(pages_for(checked_add(s.length, n)));
+    const size_t partial = static_cast<size_t>(s.length / kPageCells);
+    if (n > 0 && s.length % kPageCells != 0 && s.pages[partial].use_count() > 1) {
+        Page own = take_page();
+        std::memcpy(own->data(), s.pages[partial]->data(),
+                    static_cast<size_t>(layout_.page_bytes));
+        s.addresses[partial] = own->data();
+        s.pages[partial] = std::move(own);
+    }
+    while (s.pages.size() < wanted) {
+        s.pages.push_back(take_page());
+        s.addresses.push_back(s.pages.back()->data());
+    }
+    return s.addresses.data();
+}
+
+void KvCache::commit(int64_t sequence, int64_t n) { find(sequence).length += n; }
+
+KvCache::Page KvCache::take_page() {
+    if (!unused_.empty()) {
+        Page page = std::move(unused_.back());
+        unused_.pop_back();
+        return page;
+    }
+    require(n_pages_ < max_pages_, ErrorKind::kContext, "cache: all ", max_pages_ * kPageCells,
+            " cells are in use; ask for a larger n_ctx or shorten the text");
+    auto page = std::make_shared<AlignedBuffer>(layout_.page_bytes);
+    // Zeros, because the padding of the values is read as numbers.
+    std::memset(page->data(), 0, static_cast<size_t>(layout_.page_bytes));
+    ++n_pages_;
+    return page;
+}
+
+void KvCache::drop_pages(Sequence& sequence, size_t n_kept) {
+    while (sequence.pages.size() > n_kept) {
+        if (sequence.pages.back().use_count() == 1) {
+            unused_.push_back(std::move(sequence.pages.back()));
+        }
+        sequence.pages.pop_back();
+        sequence.addresses.pop_back();
+    }
+}
+
+}  // namespace plrt

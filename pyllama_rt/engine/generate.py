@@ -1,0 +1,128 @@
+"""Tokens from a session, and text from tokens."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyllama_rt import _core
+from pyllama_rt.config import SamplingConfig
+from pyllama_rt.engine.session import Logits, Session
+from pyllama_rt.engine.stops import StopScanner
+from pyllama_rt.errors import ConfigError
+from pyllama_rt.tokenizer.stream import StreamDecoder
+
+LogitsProcessor = Callable[[list[int], Logits], Logits]
+"""Takes the ids so far and one row of logits (n_vocab,), and returns the row to sample from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A sampled token and the logits (n_vocab,) that it was sampled from."""
+
+    id: int
+    logits: Logits
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of generated text. The last one has a finish reason: "stop" or "length".
+
+    tokens: the tokens sampled since the chunk before.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+    finish_reason: str | None = None
+
+
+def make_sampler(config: SamplingConfig) -> _core.Sampler:
+    """The sampler chain of one request, with a random seed if none is given."""
+    return _core.Sampler(
+        temperature=config.temperature,
+        top_k=config.top_k,
+        top_p=config.top_p,
+        min_p=config.min_p,
+        repeat_penalty=config.repeat_penalty,
+        frequency_penalty=config.frequency_penalty,
+        presence_penalty=config.presence_penalty,
+        repeat_last_n=config.repeat_last_n,
+        seed=secrets.randbits(64) if config.seed is None else config.seed,
+    )
+
+
+def generate_tokens(
+    session: Session,
+    prompt: Sequence[int],
+    sampling: SamplingConfig,
+    processors: Sequence[LogitsProcessor] = (),
+) -> Iterator[Token]:
+    """Tokens that continue the prompt, until the context is full; the caller decides to stop.
+
+    The session keeps what it shares with the prompt. A token is read by the model only when the
+    one after it is asked for.
+    Raises: ConfigError for an empty prompt, ContextError if it does not fit.
+    """
+    if not prompt:
+        raise ConfigError("prompt: expected at least one token, found none")
+    sampler = make_sampler(sampling)
+    for token in prompt:
+        sampler.accept(token)
+    logits = session.resume(prompt)[0]
+    while True:
+        row = logits
+        for process in processors:
+            row = np.asarray(process(list(session.tokens), row.copy()), dtype=np.float32)
+        token = sampler.sample(row)
+        sampler.accept(token)
+        yield Token(token, row)
+        if len(session.tokens) >= session.model.n_ctx:
+            return
+        logits = session.eval([token])[0]
+
+
+def generate_text(
+    session: Session,
+    prompt: Sequence[int],
+    sampling: SamplingConfig,
+    *,
+    max_tokens: int | None = None,
+    stop: Sequence[str] = (),
+    processors: Sequence[LogitsProcessor] = (),
+) -> Iterator[Chunk]:
+    """Text that continues the prompt, whole characters at a time.
+
+    Ends at an end-of-generation token or a stop string ("stop"), or after max_tokens or at the
+    end of the context ("length"). Neither the end token nor the stop string is part of the text.
+    """
+    tokenizer = session.model.tokenizer
+    # Where nothing but BOS comes before, the text starts as a text does: without a space.
+    at_start = list(prompt) == [tokenizer.bos_id]
+    decoder, scanner = StreamDecoder(tokenizer, at_start=at_start), StopScanner(stop)
+    waiting: list[Token] = []
+    n_left = max_tokens
+    reason = "length"
+    if n_left == 0:
+        session.resume(prompt)
+    for token in generate_tokens(session, prompt, sampling, processors) if n_left != 0 else ():
+        if token.id in tokenizer.eog_ids:
+            reason = "stop"
+            break
+        waiting.append(token)
+        text = scanner.push(decoder.push(token.id))
+        if scanner.stopped:
+            yield Chunk(text, tuple(waiting), "stop")
+            return
+        if text:
+            yield Chunk(text, tuple(waiting))
+            waiting = []
+        if n_left is not None:
+            n_left -= 1
+            if n_left == 0:
+                break
+    tail = scanner.push(decoder.flush())
+    tail = tail if scanner.stopped else tail + scanner.flush()
+    yield Chunk(tail, tuple(waiting), "stop" if scanner.stopped else reason)

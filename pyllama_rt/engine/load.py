@@ -1,0 +1,158 @@
+"""A GGUF file to a model that is ready to run."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pyllama_rt import _core, env
+from pyllama_rt.config import DEFAULT_N_CTX, LoadConfig
+from pyllama_rt.engine.memory import MemoryNeed, check_memory
+from pyllama_rt.errors import FormatError, StateError, UnsupportedError
+from pyllama_rt.formats.gguf import GgufFile
+from pyllama_rt.formats.tensor_types import WEIGHT_TYPES
+from pyllama_rt.graph.builder import Graph, GraphBuilder
+from pyllama_rt.models.registry import architecture
+from pyllama_rt.tokenizer.protocol import Tokenizer
+from pyllama_rt.tokenizer.registry import load_tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Threads of a one-row step, and of longer ones."""
+
+    single: int
+    batch: int
+
+    @classmethod
+    def of(cls, config: LoadConfig) -> Threads:
+        """The numbers asked for, the physical cores otherwise."""
+        single = config.n_threads or _core.default_threads()
+        return cls(single, config.n_threads_batch or single)
+
+
+class Model:
+    """A loaded model: weights, tokenizer and program. Many sessions may share it.
+
+    Use as a context manager, or call `close`.
+    """
+
+    def __init__(
+        self,
+        file: GgufFile,
+        tokenizer: Tokenizer,
+        model_config: Any,
+        program: _core.Program,
+        config: LoadConfig,
+    ) -> None:
+        """Made by `load_model`."""
+        self.path = file.path
+        self.metadata = file.metadata
+        self.tokenizer = tokenizer
+        self.model_config = model_config
+        self.config = config
+        self.n_ctx = config.n_ctx or min(model_config.n_ctx_train, DEFAULT_N_CTX)
+        self.threads = Threads.of(config)
+        self._program: _core.Program | None = program
+        self._file = file
+        check_memory(self.memory_need(), self.path)
+
+    @property
+    def program(self) -> _core.Program:
+        """The compiled graph. Raises: StateError after `close`."""
+        if self._program is None:
+            raise StateError(f"{self.path}: the model is closed")
+        return self._program
+
+    @property
+    def n_vocab(self) -> int:
+        """Number of token ids."""
+        return self.tokenizer.n_vocab
+
+    def memory_need(self) -> MemoryNeed:
+        """What the model takes with a full cache."""
+        rows = min(self.config.n_batch, self.n_ctx)
+        threads = max(self.threads.single, self.threads.batch)
+        return MemoryNeed(
+            weights=sum(info.n_bytes for info in self._file.tensors.values()),
+            cache=self.program.kv_bytes_per_cell(self.config.kv_type) * self.n_ctx,
+            scratch=self.program.scratch_bytes(rows, 1, threads),
+        )
+
+    def new_cache(self) -> _core.KvCache:
+        """A cache of n_ctx cells; its pages are allocated as they are used."""
+        return _core.KvCache(self.program, self.config.kv_type, self.n_ctx)
+
+    def close(self) -> None:
+        """Frees the program and unmaps the file. Calling it twice is harmless."""
+        self._program = None
+        self._file.close()
+
+    def __enter__(self) -> Model:
+        """Nothing happens; `load_model` did the work."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes."""
+        self.close()
+
+
+def load_model(path: str | os.PathLike[str], config: LoadConfig | None = None) -> Model:
+    """Maps and checks a GGUF file, and binds its weights.
+
+    Raises: FormatError if the file is damaged, UnsupportedError if this version cannot run it,
+        ResourceError if memory is short, ConfigError if it cannot be opened.
+    """
+    config = config or LoadConfig()
+    with ExitStack() as stack:
+        file = stack.enter_context(GgufFile.open(Path(path)))
+        tokenizer, model_config, graph = read_model(file)
+        program = _core.Program(graph.to_text(), _weight_rows(file), env.forced_isa() or "")
+        model = Model(file, tokenizer, model_config, program, config)
+        stack.pop_all()
+        return model
+
+
+def read_model(file: GgufFile) -> tuple[Tokenizer, Any, Graph]:
+    """The tokenizer, config and graph of a file, everything checked but the weights' values."""
+    arch = architecture(file.get_str("general.architecture"), file.path)
+    try:
+        model_config = arch.from_gguf(file)
+    except (FormatError, UnsupportedError) as error:
+        if str(file.path) in str(error):
+            raise
+        raise type(error)(f"{file.path}: {error}") from None
+    tokenizer = load_tokenizer(file, file.path)
+    shapes = {info.name: info.shape for info in file.tensors.values()}
+    if not shapes:
+        raise FormatError(f"{file.path}: the file holds a vocabulary but no tensors")
+    graph = arch.build(model_config, GraphBuilder(shapes, source=str(file.path)))
+    return tokenizer, model_config, graph
+
+
+def _weight_rows(file: GgufFile) -> list[tuple[str, str, int, int, memoryview, int]]:
+    """Name, type, rows, columns, mapping and offset of every tensor, as `_core.Program` takes it.
+
+    Raises: UnsupportedError for integer tensors.
+    """
+    rows = []
+    mappings = file.mappings
+    for info in file.tensors.values():
+        if info.type.name not in WEIGHT_TYPES:
+            raise UnsupportedError(
+                f"{file.path}: tensor {info.name!r}: type {info.type.name} cannot be a weight"
+            )
+        n_rows = prod(info.shape[:-1])
+        mapping = mappings[info.file_index]
+        rows.append((info.name, info.type.name, n_rows, info.shape[-1], mapping, info.offset))
+    return rows

@@ -1,0 +1,114 @@
+"""Architectures by name. A model file ends with one `register(...)` call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+from pyllama_rt.errors import UnsupportedError, did_you_mean, shown
+from pyllama_rt.graph.builder import Graph, GraphBuilder
+from pyllama_rt.metadata import MetadataReader
+
+_MODEL_FILES = ("llama",)
+
+
+class ModelConfig(Protocol):
+    """What every architecture's config tells, whatever else it holds."""
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the residual stream."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the embedding."""
+
+    @property
+    def n_ctx_train(self) -> int:
+        """Positions that the model was trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One tensor of an architecture; `{i}` in a name is the layer.
+
+    gguf, hf: its names. shape: symbols that `dims(config, layer)` resolves, NumPy order.
+    transform: "" or a name from pyllama_rt/convert/transforms.py, applied on the way to GGUF.
+    optional: absent in some checkpoints.
+    """
+
+    gguf: str
+    hf: str
+    shape: tuple[str, ...]
+    transform: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Everything that loading and converting ask of an architecture.
+
+    name: `general.architecture`. hf_names: names in config.json's `architectures`.
+    from_gguf, from_hf: read a config. metadata: config to GGUF keys and values.
+    dims: sizes behind the shape symbols of `tensors`, for one layer. build: emits the graph.
+    """
+
+    name: str
+    hf_names: tuple[str, ...]
+    from_gguf: Callable[[MetadataReader], Any]
+    from_hf: Callable[[MetadataReader], Any]
+    metadata: Callable[[Any], dict[str, Any]]
+    dims: Callable[[Any, int], dict[str, int]]
+    tensors: tuple[TensorSpec, ...]
+    build: Callable[[Any, GraphBuilder], Graph]
+
+
+_BY_NAME: dict[str, Architecture] = {}
+
+
+def register(architecture: Architecture) -> None:
+    """Makes an architecture known under its name."""
+    _BY_NAME[architecture.name] = architecture
+
+
+def _load_all() -> None:
+    for name in _MODEL_FILES:
+        import_module(f"pyllama_rt.models.{name}")
+
+
+def architecture(name: str, source: object = "model") -> Architecture:
+    """The architecture called `name` in `general.architecture`.
+
+    Raises: UnsupportedError naming the closest known one.
+    """
+    _load_all()
+    found = _BY_NAME.get(name)
+    if found is None:
+        raise UnsupportedError(
+            f"{source}: architecture {shown(name)} is not supported"
+            f"{did_you_mean(name, _BY_NAME)}; known: {', '.join(sorted(_BY_NAME))}"
+        )
+    return found
+
+
+def architecture_of_hf(names: list[str], source: object = "config.json") -> Architecture:
+    """The architecture for the names in config.json's `architectures`.
+
+    Raises: UnsupportedError naming the closest known one.
+    """
+    _load_all()
+    known = {hf_name: arch for arch in _BY_NAME.values() for hf_name in arch.hf_names}
+    for name in names:
+        if name in known:
+            return known[name]
+    wanted = names[0] if names else ""
+    raise UnsupportedError(
+        f"{source}: architecture {shown(wanted)} is not supported"
+        f"{did_you_mean(wanted, known)}; known: {', '.join(sorted(known))}"
+    )

@@ -1,0 +1,59 @@
+"""Writes pyllama_rt/graph/ops.py from csrc/graph/ops.def.
+
+usage: generate_ops.py [--check]
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "csrc/graph/ops.def"
+TARGET = ROOT / "pyllama_rt/graph/ops.py"
+ROW = re.compile(r'^PLRT_OP\((\w+), (\d+), (\d+), "([^"]*)"\)$', re.MULTILINE)
+
+HEADER = '''"""The ops of a graph. Generated from csrc/graph/ops.def by tools/generate_ops.py; do not edit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class OpSpec(NamedTuple):
+    """Numbers of value and weight inputs, and the attribute names, of one op."""
+
+    n_values: int
+    n_weights: int
+    attributes: tuple[str, ...]
+
+
+OPS: dict[str, OpSpec] = {
+'''
+
+
+def generate() -> str:
+    """The text of the generated module."""
+    lines = []
+    for name, values, weights, attributes in ROW.findall(SOURCE.read_text(encoding="utf-8")):
+        words = attributes.split()
+        inner = ", ".join(f'"{word}"' for word in words) + ("," if len(words) == 1 else "")
+        lines.append(f'    "{name}": OpSpec({values}, {weights}, ({inner})),\n')
+    return HEADER + "".join(lines) + "}\n"
+
+
+def main() -> int:
+    """Writes the module, or with --check compares it."""
+    text = generate()
+    if "--check" in sys.argv[1:]:
+        if TARGET.read_text(encoding="utf-8") == text:
+            return 0
+        print(f"{TARGET.relative_to(ROOT)} is stale: run tools/generate_ops.py")
+        return 1
+    TARGET.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
