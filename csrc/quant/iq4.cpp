@@ -15,29 +15,39 @@ namespace {
 
 constexpr int kHalf = 16;
 
-/// The nearest code for every multiple of one half: no threshold lies between two of them.
-constexpr std::array<uint8_t, 481> nearest_codes() {
-    std::array<uint8_t, 481> codes{};
-    for (int i = 0; i < 481; ++i) {
-        const int twice_value = i - 254;
-        uint8_t code = 0;
-        while (code < 15 && twice_value >= kIq4Values[code] + kIq4Values[code + 1]) ++code;
-        codes[static_cast<size_t>(i)] = code;
-    }
-    return codes;
-}
+/// The nearest code and its value for every multiple of one half from the least value to the
+/// largest: no threshold lies between two of them.
+struct NearestTable {
+    static constexpr size_t kSize = 2 * (113 + 127) + 1;
+    std::array<uint8_t, kSize> code{};
+    std::array<float, kSize> value{};
 
-constexpr std::array<uint8_t, 481> kNearestCodes = nearest_codes();
+    constexpr NearestTable() {
+        size_t nearest = 0;
+        for (size_t i = 0; i < kSize; ++i) {
+            const int doubled = static_cast<int>(i) - 254;
+            while (nearest < 15 && doubled >= kIq4Values[nearest] + kIq4Values[nearest + 1]) {
+                ++nearest;
+            }
+            code[i] = static_cast<uint8_t>(nearest);
+            value[i] = kIq4Values[nearest];
+        }
+    }
+};
+
+constexpr NearestTable kNearest;
 
 struct Iq4Codes {
     static constexpr float kLow = kIq4Values[0];
 
-    static uint8_t index(float value) {
+    /// Place in the table; NaN gives the first.
+    static size_t index(float value) {
         const float bounded = std::min(113.0f, std::max(-127.0f, value));
-        return kNearestCodes[static_cast<size_t>(bounded * 2.0f + 254.0f)];
+        return static_cast<size_t>(static_cast<int>(bounded * 2.0f + 254.0f));
     }
 
-    static float nearest(float value) { return kIq4Values[index(value)]; }
+    static float nearest(float value) { return kNearest.value[index(value)]; }
+    static int code(float value) { return kNearest.code[index(value)]; }
 };
 
 void decode_nl(const BlockIQ4_NL& block, float* out) {
@@ -51,8 +61,8 @@ void decode_nl(const BlockIQ4_NL& block, float* out) {
 void pack_codes(const float* x, float scale, uint8_t* qs) {
     const float inverse = inverse_of(scale);
     for (int i = 0; i < kHalf; ++i) {
-        const int low = Iq4Codes::index(x[i] * inverse);
-        const int high = Iq4Codes::index(x[i + kHalf] * inverse);
+        const int low = Iq4Codes::code(x[i] * inverse);
+        const int high = Iq4Codes::code(x[i + kHalf] * inverse);
         qs[i] = static_cast<uint8_t>(low | high << 4);
     }
 }
@@ -61,7 +71,7 @@ void encode_nl(const float* block_x, BlockIQ4_NL& block) {
     const Normalised<kSmallBlock> in(block_x);
     if (in.is_zero) return;
     float w[kSmallBlock];
-    for (int i = 0; i < kSmallBlock; ++i) w[i] = in.x[i] * in.x[i];
+    weigh<kSmallBlock>(in.x, w);
     const RoundedScale d = in.round(best_scale<Iq4Codes, kSmallBlock>(in.x, w, 8, 2.0f));
     block.d = d.bits;
     pack_codes(in.x, d.value, block.qs);
@@ -85,7 +95,7 @@ void encode_xs(const float* block_x, BlockIQ4_XS& block) {
     const Normalised<kSuperBlock> in(block_x);
     if (in.is_zero) return;
     float w[kSuperBlock];
-    for (int i = 0; i < kSuperBlock; ++i) w[i] = in.x[i] * in.x[i];
+    weigh<kSuperBlock>(in.x, w);
     const auto fit = SymmetricSuperBlock<Iq4Codes, 32, 32>::search(in, w, 8, 2.0f);
     block.d = fit.d.bits;
     for (int s = 0; s < 8; ++s) {

@@ -1,7 +1,5 @@
 /// Q2_K, Q4_K and Q5_K: superblocks with scales and minima.
 
-#include <cmath>
-
 #include "core/blocks.h"
 #include "core/float_types.h"
 #include "quant/affine_super_block.h"
@@ -11,14 +9,6 @@
 
 namespace plrt {
 namespace {
-
-/// Large elements count more: rms + |x|.
-void weigh(const float* x, float* w) {
-    float sum = 0.0f;
-    for (int i = 0; i < kSuperBlock; ++i) sum += x[i] * x[i];
-    const float rms = std::sqrt(sum / kSuperBlock);
-    for (int i = 0; i < kSuperBlock; ++i) w[i] = rms + std::fabs(x[i]);
-}
 
 void decode_q2_k(const BlockQ2_K& block, float* out) {
     const float d = f16_to_f32(block.d);
@@ -38,7 +28,7 @@ void encode_q2_k(const float* x, BlockQ2_K& block) {
     const Normalised<kSuperBlock> in(x);
     if (in.is_zero) return;
     float w[kSuperBlock];
-    for (int i = 0; i < kSuperBlock; ++i) w[i] = std::fabs(in.x[i]);
+    weigh<kSuperBlock>(in.x, w);
     const auto fit = AffineSuperBlock<3, 16, 15>::search(in, w, -0.5f, 0.1f, 15);
     block.d = fit.d.bits;
     block.dmin = fit.dmin.bits;
@@ -93,7 +83,7 @@ void encode_q4_k(const float* x, BlockQ4_K& block) {
     const Normalised<kSuperBlock> in(x);
     if (in.is_zero) return;
     float w[kSuperBlock];
-    weigh(in.x, w);
+    weigh<kSuperBlock>(in.x, w);
     const auto fit = AffineSuperBlock<15, 32, 63>::search(in, w, -1.0f, 0.1f, 20);
     block.d = fit.d.bits;
     block.dmin = fit.dmin.bits;
@@ -129,7 +119,7 @@ void encode_q5_k(const float* x, BlockQ5_K& block) {
     const Normalised<kSuperBlock> in(x);
     if (in.is_zero) return;
     float w[kSuperBlock];
-    weigh(in.x, w);
+    weigh<kSuperBlock>(in.x, w);
     const auto fit = AffineSuperBlock<31, 32, 63>::search(in, w, -0.5f, 0.1f, 15);
     block.d = fit.d.bits;
     block.dmin = fit.dmin.bits;

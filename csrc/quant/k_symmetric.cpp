@@ -10,10 +10,6 @@
 namespace plrt {
 namespace {
 
-void weigh(const float* x, float* w) {
-    for (int i = 0; i < kSuperBlock; ++i) w[i] = x[i] * x[i];
-}
-
 /// Codes of one sub-block of 16, counted from 0.
 template <class Codes>
 void sub_block_codes(const float* x, float scale, uint8_t* codes) {
@@ -57,7 +53,7 @@ void encode_q3_k(const float* x, BlockQ3_K& block) {
     const Normalised<kSuperBlock> in(x);
     if (in.is_zero) return;
     float w[kSuperBlock];
-    weigh(in.x, w);
+    weigh<kSuperBlock>(in.x, w);
     const auto fit = SymmetricSuperBlock<Codes, 16, 32>::search(in, w, 9, 0.1f);
     block.d = fit.d.bits;
     for (int s = 0; s < 16; ++s) {
@@ -94,7 +90,7 @@ void encode_q6_k(const float* x, BlockQ6_K& block) {
     const Normalised<kSuperBlock> in(x);
     if (in.is_zero) return;
     float w[kSuperBlock];
-    weigh(in.x, w);
+    weigh<kSuperBlock>(in.x, w);
     const auto fit = SymmetricSuperBlock<Codes, 16, 128>::search(in, w, 9, 0.1f);
     block.d = fit.d.bits;
     for (int s = 0; s < 16; ++s) {

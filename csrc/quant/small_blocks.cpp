@@ -55,11 +55,6 @@ void decode_affine(uint16_t d_bits, uint16_t m_bits, const uint8_t* codes, float
     for (int i = 0; i < kSmallBlock; ++i) out[i] = d * static_cast<float>(codes[i]) + m;
 }
 
-void weigh(const float* x, float* w) {
-    for (int i = 0; i < kSmallBlock; ++i) w[i] = 1.0f;
-    (void)x;
-}
-
 /// Codes 0 … 2 * Offset - 1 for d * (code - Offset). Returns the bits of d.
 template <int Offset>
 uint16_t encode_symmetric(const float* block, uint8_t* codes) {
@@ -68,7 +63,7 @@ uint16_t encode_symmetric(const float* block, uint8_t* codes) {
     std::fill_n(codes, kSmallBlock, static_cast<uint8_t>(Offset));
     if (in.is_zero) return 0;
     float w[kSmallBlock];
-    weigh(in.x, w);
+    weigh<kSmallBlock>(in.x, w);
     const RoundedScale d = in.round(best_scale<Codes, kSmallBlock>(in.x, w, 9, 0.1f));
     const float inverse = inverse_of(d.value);
     for (int i = 0; i < kSmallBlock; ++i) {
@@ -89,7 +84,7 @@ AffineBits encode_affine(const float* block, uint8_t* codes) {
     std::fill_n(codes, kSmallBlock, uint8_t{0});
     if (in.is_zero) return {};
     float w[kSmallBlock];
-    weigh(in.x, w);
+    weigh<kSmallBlock>(in.x, w);
     const Affine fit = best_affine<MaxCode, kSmallBlock>(in.x, w, -0.5f, 0.1f, 15, false);
     const RoundedScale d = in.round(fit.scale);
     const RoundedScale m = in.round(-fit.min);

@@ -41,7 +41,8 @@ def quantize(
         )
     _check_row(found, array.shape[-1], "quantize")
     with np.errstate(over="ignore"):  # an overflow to infinity is reported below, with its place
-        rows = np.ascontiguousarray(array, np.float32).reshape(_matrix_shape(array.shape))
+        floats = np.ascontiguousarray(array, np.float32)
+    rows = floats.reshape(math.prod(array.shape[:-1]), array.shape[-1])
     encoded = _core.quantize(found.name, rows, _thread_count(n_threads))
     return encoded.reshape(*array.shape[:-1], encoded.shape[-1])
 
@@ -76,11 +77,7 @@ def dequantize(
             f"dequantize: expected {expected} bytes for {found.name} of shape {sizes}, "
             f"found {blocks.size}; check the shape and the type"
         )
-    if expected == 0:
-        n_rows, n_cols = _matrix_shape(sizes)
-    else:
-        n_cols = sizes[-1]
-    decoded = _core.dequantize(found.name, blocks, n_rows, n_cols, _thread_count(n_threads))
+    decoded = _core.dequantize(found.name, blocks, n_rows, sizes[-1], _thread_count(n_threads))
     return decoded.reshape(sizes)
 
 
@@ -100,19 +97,16 @@ def _check_row(found: TensorType, n_cols: int, where: str) -> None:
         )
 
 
-def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    return math.prod(shape[:-1]), shape[-1]
-
-
 def _sizes(shape: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, ...]:
     axes = shape if isinstance(shape, Sequence) else (shape,)
     try:
         sizes = tuple(operator.index(axis) for axis in axes)
     except TypeError:
         sizes = ()
-    if not sizes or min(sizes) < 0 or max(sizes) >= 2**62:
+    if not sizes or min(sizes) < 0 or math.prod(max(1, size) for size in sizes) >= 2**60:
         raise ShapeError(
-            f"dequantize: shape: expected one or more sizes of 0 or more, found {shown(shape)}"
+            f"dequantize: shape: expected one or more sizes of 0 or more, their product below "
+            f"2**60, found {shown(shape)}"
         )
     return sizes
 
