@@ -61,6 +61,10 @@ def build(config: type[T], group: Any) -> T:
         types = get_type_hints(type(group), include_extras=True)
         if not colon or field not in types:
             raise
-        declared = types[field].__metadata__[0].param_decls
-        flag = declared[0] if declared else "--" + field.replace("_", "-")
-        raise ConfigError(f"{flag}: {rest}") from None
+        raise ConfigError(f"{_flag(field, types[field].__metadata__[0])}: {rest}") from None
+
+
+def _flag(field: str, option: Any) -> str:
+    """The long name of an option; typer keeps the first one where defaults were before."""
+    declared = [str(name) for name in (option.default, *(option.param_decls or ()))]
+    return next((n for n in declared if n.startswith("--")), "--" + field.replace("_", "-"))

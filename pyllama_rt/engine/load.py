@@ -60,7 +60,6 @@ class Model:
         self.threads = Threads.of(config)
         self._program: _core.Program | None = program
         self._file = file
-        check_memory(self.memory_need(), self.path)
 
     @property
     def program(self) -> _core.Program:
@@ -113,14 +112,25 @@ def load_model(path: str | os.PathLike[str], config: LoadConfig | None = None) -
     Raises: FormatError if the file is damaged, UnsupportedError if this version cannot run it,
         ResourceError if memory is short, ConfigError if it cannot be opened.
     """
-    config = config or LoadConfig()
     with ExitStack() as stack:
-        file = stack.enter_context(GgufFile.open(Path(path)))
-        tokenizer, model_config, graph = read_model(file)
-        program = _core.Program(graph.to_text(), _weight_rows(file), env.forced_isa() or "")
-        model = Model(file, tokenizer, model_config, program, config)
+        model = _bind(path, config or LoadConfig(), stack)
+        check_memory(model.memory_need(), model.path)
         stack.pop_all()
         return model
+
+
+def read_memory_need(path: str | os.PathLike[str], config: LoadConfig | None = None) -> MemoryNeed:
+    """What `load_model` would take, whether there is as much or not. Raises: as it does."""
+    with ExitStack() as stack:
+        return _bind(path, config or LoadConfig(), stack).memory_need()
+
+
+def _bind(path: str | os.PathLike[str], config: LoadConfig, stack: ExitStack) -> Model:
+    """A model whose file `stack` closes."""
+    file = stack.enter_context(GgufFile.open(Path(path)))
+    tokenizer, model_config, graph = read_model(file)
+    program = _core.Program(graph.to_text(), _weight_rows(file), env.forced_isa() or "")
+    return Model(file, tokenizer, model_config, program, config)
 
 
 def read_model(file: GgufFile) -> tuple[Tokenizer, Any, Graph]:
