@@ -69,7 +69,7 @@ def open_huggingface(folder: Path, stack: ExitStack) -> Checkpoint:
     """The checkpoint in a directory, checked.
 
     Args: stack: closes its files.
-    Raises: ConfigError, FormatError, UnsupportedError: one line each, see `docs/formats.md`.
+    Raises: ConfigError, FormatError, UnsupportedError: one line each, before any output.
     """
     config_path = folder / "config.json"
     architecture, config, reader = read_config(config_path)

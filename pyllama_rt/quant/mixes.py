@@ -2,7 +2,7 @@
 
 A mix gives most weights its base type and spends more bits where an error hurts more. Files made
 here and by llama.cpp from one source hold the same types, so that sizes and scores compare.
-Source: docs of the mixes in docs/formats.md; `tests/quant/test_mixes.py` compares with llama.cpp.
+Source: what llama.cpp (in llama-cpp-python 0.3.36) chooses; `tests/quant/test_mixes.py` asks it.
 """
 
 from __future__ import annotations

@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 from checkpoints import N_PIECES, HuggingFace, config, sentencepiece, weights
 from numpy.typing import NDArray
+from shared_data import shared
 
 from pyllama_rt.convert import convert_checkpoint
 from pyllama_rt.formats.gguf import GgufFile, ValueType
 from pyllama_rt.models.registry import architecture
 from pyllama_rt.quant import dequantize, quantize
-from pyllama_rt.tokenizer.model_proto import CONTROL, NORMAL, UNUSED, USER_DEFINED
+from pyllama_rt.tokenizer.model_proto import (
+    CONTROL,
+    NORMAL,
+    UNUSED,
+    USER_DEFINED,
+    read_sentencepiece_model,
+)
 
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -255,3 +262,19 @@ def test_progress_counts_every_byte(tmp_path: Path, out: Path) -> None:
     assert [n_done for _, n_done, _ in seen] == sorted({n_done for _, n_done, _ in seen})
     assert seen[-1][1:] == (plan.n_bytes, plan.n_bytes)
     assert seen[0][0] == "token_embd.weight"
+
+
+def test_a_real_extended_vocabulary_arrives(tmp_path: Path, out: Path) -> None:
+    folder = shared("tokenizers/chinese-llama-2")
+    values = config(vocab_size=55296, num_hidden_layers=1, hidden_size=8, num_attention_heads=2)
+    HuggingFace(values).write(tmp_path / "m")
+    for path in folder.iterdir():
+        (tmp_path / "m" / path.name).write_bytes(path.read_bytes())
+    convert_checkpoint(tmp_path / "m", out)
+    model = read_sentencepiece_model(folder / "tokenizer.model")
+    with GgufFile.open(out) as file:
+        assert file.get_strings("tokenizer.ggml.tokens") == list(model.pieces)
+        assert file.get_floats("tokenizer.ggml.scores") == list(model.scores)
+        assert file.get_ints("tokenizer.ggml.token_type") == list(model.types)
+        assert file.get_int("tokenizer.ggml.padding_token_id") == 32000
+        assert file.get_bool("tokenizer.ggml.add_bos_token")
