@@ -134,8 +134,9 @@ class GraphBuilder:
         scale < 1 is position interpolation, arXiv:2306.15595.
         """
         names = (factors and self._weight(factors, dims // 2),)
-        attributes = {"dims": dims, "base": float(base), "scale": float(scale)}
-        return self._emit("rope_table", (), names, dims, **attributes)
+        return self._emit(
+            "rope_table", (), names, dims, dims=dims, base=float(base), scale=float(scale)
+        )
 
     def rope(self, x: Value, table: Value, *, n_heads: int, head_dim: int, pairing: str) -> Value:
         """Rotates the first `table.width` elements of each head.

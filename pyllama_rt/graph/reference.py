@@ -97,13 +97,15 @@ def _weight(step: _Step, node: Node, which: int = 0) -> ReferenceWeight:
 
 
 def _embed(step: _Step, _index: int, node: Node, _inputs: list[Floats]) -> Floats:
-    return _weight(step, node).values[np.asarray(step.batch.ids)]
+    rows: Floats = _weight(step, node).values[np.asarray(step.batch.ids)]
+    return rows
 
 
 def _rms_norm(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
     x = inputs[0].astype(np.float64)
     eps = float(dict(node.attributes)["eps"])
-    scale = 1 / np.sqrt((x * x).mean(axis=1, keepdims=True) + eps)
+    mean: npt.NDArray[np.float64] = (x * x).mean(axis=1, keepdims=True)
+    scale = 1 / np.sqrt(mean + eps)
     return (x * scale * _weight(step, node).values).astype(np.float32)
 
 
@@ -112,7 +114,7 @@ def _linear(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Float
     x = inputs[0].astype(np.float64)
     if weight.activation_block:
         x = quantize_rows(inputs[0], weight.activation_block)
-    y = x @ weight.values.astype(np.float64).T
+    y: npt.NDArray[np.float64] = x @ weight.values.astype(np.float64).T
     if node.weights[1] is not None:
         y = y + _weight(step, node, 1).values
     return y.astype(np.float32)
@@ -143,7 +145,8 @@ def _rope(_step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats
     a, b = out[..., first].copy(), out[..., second].copy()
     out[..., first] = a * cosines - b * sines
     out[..., second] = a * sines + b * cosines
-    return out.reshape(x.shape)
+    turned: Floats = out.reshape(x.shape)
+    return turned
 
 
 def _attention(step: _Step, index: int, node: Node, inputs: list[Floats]) -> Floats:
@@ -178,16 +181,18 @@ def _append(
 
 
 def _silu_mul(_step: _Step, _index: int, _node: Node, inputs: list[Floats]) -> Floats:
-    gate, up = (x.astype(np.float64) for x in inputs)
+    gate, up = inputs[0].astype(np.float64), inputs[1].astype(np.float64)
     return (gate / (1 + np.exp(-gate)) * up).astype(np.float32)
 
 
 def _add(_step: _Step, _index: int, _node: Node, inputs: list[Floats]) -> Floats:
-    return inputs[0] + inputs[1]
+    total: Floats = inputs[0] + inputs[1]
+    return total
 
 
 def _output_rows(step: _Step, _index: int, _node: Node, inputs: list[Floats]) -> Floats:
-    return inputs[0][np.asarray(step.batch.wanted, dtype=bool)]
+    rows: Floats = inputs[0][np.asarray(step.batch.wanted, dtype=bool)]
+    return rows
 
 
 TWINS: dict[str, Callable[[_Step, int, Node, list[Floats]], Floats]] = {

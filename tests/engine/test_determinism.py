@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tiny_llama import write_tiny_llama
 
 from pyllama_rt import _core
@@ -24,9 +25,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: write_tiny_llama(folder / f"{kind}.gguf", kind).path for kind in KINDS}
 
 
-def text_and_logits(
-    path: Path, n_threads: int, chunk: int
-) -> tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def text_and_logits(path: Path, n_threads: int, chunk: int) -> tuple[str, NDArray[np.float32]]:
     config = LoadConfig(n_ctx=1024, n_threads=n_threads, n_batch=chunk)
     with load_model(path, config) as model, Session(model) as session:
         logits = session.eval(PROMPT, all_logits=True)
@@ -68,9 +67,7 @@ def test_forks_and_truncation(models: dict[str, Path]) -> None:
         cache = model.new_cache()
         first = cache.create()
 
-        def step(
-            sequence: int, ids: list[int]
-        ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        def step(sequence: int, ids: list[int]) -> NDArray[np.float32]:
             n = len(ids)
             return model.program.step(
                 cache, np.array(ids), np.full(n, sequence), np.ones(n, np.uint8), 2

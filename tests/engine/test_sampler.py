@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pyllama_rt import _core
 from pyllama_rt.config import SamplingConfig
@@ -18,17 +19,19 @@ def sampler(**changes: float) -> _core.Sampler:
     return make_sampler(SamplingConfig(**neutral))  # type: ignore[arg-type]
 
 
-def shares(n: int, **changes: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def shares(n: int, **changes: float) -> NDArray[np.float64]:
     chain = sampler(**changes)
     drawn = [chain.sample(LOGITS) for _ in range(n)]
-    return np.bincount(drawn, minlength=len(LOGITS)) / n
+    counts: NDArray[np.float64] = np.bincount(drawn, minlength=len(LOGITS)) / n
+    return counts
 
 
 def softmax(
     x: np.ndarray[tuple[int], np.dtype[np.float32]],
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    weights = np.exp(x.astype(np.float64) - x.max())
-    return weights / weights.sum()
+    weights: NDArray[np.float64] = np.exp(x.astype(np.float64) - x.max())
+    total = float(weights.sum())
+    return weights / total
 
 
 def test_greedy_takes_the_first_of_the_best() -> None:

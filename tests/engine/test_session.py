@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tiny_llama import write_tiny_llama
 
 from pyllama_rt.config import LoadConfig, SamplingConfig
@@ -70,7 +71,7 @@ def test_ids_outside_the_vocabulary_are_refused(model: Model) -> None:
 
 
 def test_a_processor_chooses(model: Model) -> None:
-    def only_nine(ids: list[int], row: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def only_nine(ids: list[int], row: NDArray[np.float32]) -> NDArray[np.float32]:
         row[:] = -np.inf
         row[9 + len(ids)] = 1.0
         return row

@@ -81,4 +81,4 @@ def test_impossible_numbers_are_refused(field: str, value: object) -> None:
     from dataclasses import replace
 
     with pytest.raises(FormatError, match=r"expected .*found"):
-        replace(tiny_config(), **{field: value})
+        replace(tiny_config(), **{field: value})  # type: ignore[arg-type]
