@@ -46,6 +46,7 @@ PYTHON_LAYERS: dict[str, set[str]] = {
 """Layer (a module or folder of the package) -> the layers that it may import, besides itself."""
 
 FUNCTION_IMPORTS = {
+    "pyllama_rt/__init__.py": "the engine is loaded when Llama is asked for",
     "pyllama_rt/cli/": "a subcommand loads what it needs when it is called",
     "pyllama_rt/models/registry.py": "one architecture is imported, by the name in the file",
     "pyllama_rt/tokenizer/registry.py": "one algorithm, and its library, is imported likewise",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from contextlib import closing
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any
@@ -183,8 +182,8 @@ def _size(n_bytes: int) -> str:
 
 def _verify(file: GgufFile) -> None:
     """Raises FormatError naming the damaged tensors."""
-    with file_progress("Verifying") as move, closing(find_damage(file, move)) as damage:
-        found = list(damage)
+    with file_progress("Verifying") as move:
+        found = list(find_damage(file, move))
     if found:
         names = ", ".join(f"{row.tensor} ({row.n_rows} rows)" for row in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""

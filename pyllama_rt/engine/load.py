@@ -119,6 +119,13 @@ def load_model(path: str | os.PathLike[str], config: LoadConfig | None = None) -
         return model
 
 
+def trained_context(path: str | os.PathLike[str]) -> int:
+    """The number of positions that the model of a file was trained on. Raises: as `load_model`."""
+    with GgufFile.open(Path(path)) as file:
+        arch = architecture(file.get_str("general.architecture"), file.path)
+        return int(arch.from_gguf(file).n_ctx_train)
+
+
 def read_memory_need(path: str | os.PathLike[str], config: LoadConfig | None = None) -> MemoryNeed:
     """What `load_model` would take, whether there is as much or not. Raises: as it does."""
     with ExitStack() as stack:

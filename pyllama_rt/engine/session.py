@@ -28,6 +28,7 @@ class Session:
         self.model = model
         self._on_logits = on_logits
         self.tokens: list[int] = []
+        self.last_logits: Logits | None = None  # (n_vocab,), after the last token
         self._cache = model.new_cache()
         self._sequence = self._cache.create()
 
@@ -55,6 +56,7 @@ class Session:
             if self._on_logits is not None:
                 self._on_logits(len(self.tokens), rows)
             self.tokens.extend(part.tolist())
+            self.last_logits = rows[-1].copy() if len(rows) else None
             outputs.append(rows)
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
@@ -69,6 +71,8 @@ class Session:
 
     def truncate(self, n: int) -> None:
         """Keeps the first n tokens."""
+        if n < len(self.tokens):
+            self.last_logits = None
         # In this order an interrupt in between leaves the cache too long, which `eval` puts right.
         del self.tokens[n:]
         self._cache.truncate(self._sequence, len(self.tokens))
