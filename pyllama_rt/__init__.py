@@ -23,11 +23,12 @@ __all__ = [
 
 _LAZY = ("Llama", "LogitsProcessorList", "StoppingCriteriaList")
 
+if not TYPE_CHECKING:  # type checkers know the names from above, and should find no others
 
-def __getattr__(name: str) -> Any:
-    """Loads the engine when it is first asked for, so that the import stays light."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pyllama_rt import compat
+    def __getattr__(name: str) -> Any:
+        """Loads the engine when it is first asked for, so that the import stays light."""
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from pyllama_rt import compat
 
-    return getattr(compat, name)
+        return getattr(compat, name)

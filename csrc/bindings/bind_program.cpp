@@ -200,8 +200,6 @@ void bind_program(py::module_& m) {
     m.def(
         "selected_isa", [](const std::string& forced) { return select_kernels(forced).name; },
         py::arg("forced") = "", "The instruction set that a program would use.");
-    m.def("default_threads", &default_threads,
-          "Physical cores inside the affinity mask and the cgroup quota.");
 }
 
 }  // namespace plrt

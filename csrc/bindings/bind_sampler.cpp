@@ -1,9 +1,11 @@
 /// The sampler chain for Python.
 
 #include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <optional>
 
 #include "bindings/bindings.h"
-#include "core/errors.h"
 #include "runtime/sampler.h"
 
 namespace py = pybind11;
@@ -14,14 +16,9 @@ namespace {
 using Logits = py::array_t<float, py::array::c_style | py::array::forcecast>;
 using Mask = py::array_t<uint32_t, py::array::c_style | py::array::forcecast>;
 
-int32_t sample(Sampler& self, const Logits& logits, const py::object& allowed) {
-    Mask mask;
+int32_t sample(Sampler& self, const Logits& logits, const std::optional<Mask>& allowed) {
     std::span<const uint32_t> bits;
-    if (!allowed.is_none()) {
-        mask = Mask::ensure(allowed);
-        require(static_cast<bool>(mask), ErrorKind::kShape, "allowed: expected uint32 words");
-        bits = {mask.data(), static_cast<size_t>(mask.size())};
-    }
+    if (allowed) bits = {allowed->data(), static_cast<size_t>(allowed->size())};
     const std::span<const float> row{logits.data(), static_cast<size_t>(logits.size())};
     const py::gil_scoped_release free;
     return self.sample(row, bits);

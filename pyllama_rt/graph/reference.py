@@ -176,8 +176,9 @@ def _append(
 ) -> Floats:
     rounded = row.astype(cache.dtype).astype(np.float32)[None]
     old = store.get(key)
-    store[key] = rounded if old is None else np.concatenate([old, rounded])
-    return store[key]
+    grown: Floats = rounded if old is None else np.concatenate([old, rounded])
+    store[key] = grown
+    return grown
 
 
 def _silu_mul(_step: _Step, _index: int, _node: Node, inputs: list[Floats]) -> Floats:

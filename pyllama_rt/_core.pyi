@@ -1,0 +1,186 @@
+# Generated from the extension by tools/generate_stub.py; do not edit.
+"""
+The compiled half of pyllama_rt: block codecs, programs, caches, samplers.
+"""
+
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import typing
+import typing_extensions
+
+__all__: list[str] = [
+    "KvCache",
+    "Program",
+    "Sampler",
+    "default_threads",
+    "dequantize",
+    "isa_names",
+    "isa_supported",
+    "quantize",
+    "selected_isa",
+]
+
+class Program:
+    """
+    A graph bound to its weights.
+    """
+    def __init__(
+        self,
+        graph: str,
+        weights: collections.abc.Sequence[
+            tuple[
+                str,
+                str,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing_extensions.Buffer,
+                typing.SupportsInt | typing.SupportsIndex,
+            ]
+        ],
+        isa: str = "",
+    ) -> None:
+        """
+        weights: rows of (name, type, rows, columns, buffer, byte offset).
+        """
+    def kv_bytes_per_cell(self, kv_type: str) -> int:
+        """
+        Bytes of cache that one position takes.
+        """
+    def scratch_bytes(
+        self,
+        n_rows: typing.SupportsInt | typing.SupportsIndex,
+        n_outputs: typing.SupportsInt | typing.SupportsIndex,
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> int:
+        """
+        Bytes of scratch memory for a step.
+        """
+    def step(
+        self,
+        cache: KvCache,
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        sequences: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        wanted: typing.Annotated[numpy.typing.ArrayLike, numpy.uint8],
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        Runs rows and commits them to the cache; the logits (n_wanted, vocab) f32.
+        """
+    @property
+    def backend(self) -> str:
+        """
+        Name of the backend and its instruction set.
+        """
+
+class KvCache:
+    """
+    Keys and values of many sequences, in shared pages.
+    """
+    def __init__(
+        self, program: Program, kv_type: str, max_cells: typing.SupportsInt | typing.SupportsIndex
+    ) -> None: ...
+    def create(self) -> int:
+        """
+        A new empty sequence's number.
+        """
+    def fork(
+        self,
+        sequence: typing.SupportsInt | typing.SupportsIndex,
+        n: typing.SupportsInt | typing.SupportsIndex,
+    ) -> int:
+        """
+        A new sequence that shares the first n positions.
+        """
+    def length(self, sequence: typing.SupportsInt | typing.SupportsIndex) -> int:
+        """
+        Positions of a sequence.
+        """
+    def release(self, sequence: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Forgets a sequence.
+        """
+    def truncate(
+        self,
+        sequence: typing.SupportsInt | typing.SupportsIndex,
+        n: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """
+        Keeps the first n positions.
+        """
+    @property
+    def allocated_bytes(self) -> int:
+        """
+        Bytes of the pages allocated so far.
+        """
+
+class Sampler:
+    """
+    The sampler chain of one request.
+    """
+    def __init__(
+        self,
+        *,
+        temperature: typing.SupportsFloat | typing.SupportsIndex,
+        top_k: typing.SupportsInt | typing.SupportsIndex,
+        top_p: typing.SupportsFloat | typing.SupportsIndex,
+        min_p: typing.SupportsFloat | typing.SupportsIndex,
+        repeat_penalty: typing.SupportsFloat | typing.SupportsIndex,
+        frequency_penalty: typing.SupportsFloat | typing.SupportsIndex,
+        presence_penalty: typing.SupportsFloat | typing.SupportsIndex,
+        repeat_last_n: typing.SupportsInt | typing.SupportsIndex,
+        seed: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def accept(self, id: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Counts a token as seen.
+        """
+    def sample(
+        self,
+        logits: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        allowed: typing.Annotated[numpy.typing.ArrayLike, numpy.uint32] | None = None,
+    ) -> int:
+        """
+        Chooses a token from one row of logits; allowed: one bit a token, or None.
+        """
+
+def default_threads() -> int:
+    """
+    Physical cores inside the affinity mask and the cgroup quota; at least 1.
+    """
+
+def dequantize(
+    type: str,
+    blocks: numpy.typing.NDArray[numpy.uint8],
+    n_rows: typing.SupportsInt | typing.SupportsIndex,
+    n_cols: typing.SupportsInt | typing.SupportsIndex,
+    n_threads: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    Bytes of n_rows rows to (n_rows, n_cols) f32.
+    """
+
+def isa_names() -> list[str]:
+    """
+    Instruction sets in this build, best first.
+    """
+
+def isa_supported(name: str) -> bool:
+    """
+    Whether this CPU runs it.
+    """
+
+def quantize(
+    type: str,
+    x: numpy.typing.NDArray[numpy.float32],
+    n_threads: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.uint8]:
+    """
+    (n_rows, n_cols) f32 to (n_rows, row_bytes) u8.
+    """
+
+def selected_isa(forced: str = "") -> str:
+    """
+    The instruction set that a program would use.
+    """
