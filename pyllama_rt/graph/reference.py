@@ -183,7 +183,8 @@ def _append(
 
 def _silu_mul(_step: _Step, _index: int, _node: Node, inputs: list[Floats]) -> Floats:
     gate, up = inputs[0].astype(np.float64), inputs[1].astype(np.float64)
-    return (gate / (1 + np.exp(-gate)) * up).astype(np.float32)
+    result: Floats = (gate / (1 + np.exp(-gate)) * up).astype(np.float32)
+    return result
 
 
 def _add(_step: _Step, _index: int, _node: Node, inputs: list[Floats]) -> Floats:
