@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from pyllama_rt.chat.templates import ChatTemplate
 from pyllama_rt.cli.answer import Answer, Writer
 from pyllama_rt.cli.demo import DEMO_MODEL
 from pyllama_rt.cli.grouped import grouped
 from pyllama_rt.cli.options import LoadOptions, SamplingOptions, TextOptions
 from pyllama_rt.cli.streams import is_piped, print_error, print_note
-from pyllama_rt.chat.templates import ChatTemplate
 from pyllama_rt.engine.load import load_model
 from pyllama_rt.engine.prompts import chat_template
 from pyllama_rt.engine.session import Session
