@@ -47,4 +47,4 @@ def test_public_names() -> None:
     for name in pyllama_rt.__all__:
         assert getattr(pyllama_rt, name) is not None
     with pytest.raises(AttributeError, match="Lama"):
-        pyllama_rt.Lama  # noqa: B018
+        getattr(pyllama_rt, "Lama")  # noqa: B009

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pyllama_rt.config import check_int, check_range
 from pyllama_rt.engine.generate import LogitsProcessor, StoppingCriterion
+from pyllama_rt.engine.stops import StopScanner
 from pyllama_rt.errors import ConfigError, did_you_mean, shown
 
 Ids = NDArray[np.intc]
@@ -153,10 +154,12 @@ def checked_ids(tokens: Iterable[int], n_vocab: int) -> list[int]:
 
 
 def stop_list(stop: str | Sequence[str] | None) -> list[str]:
-    """Stop strings given as one, several or none."""
+    """Stop strings given as one, several or none. Raises: ConfigError for impossible ones."""
     if stop is None:
         return []
-    return [stop] if isinstance(stop, str) else list(stop)
+    stops = [stop] if isinstance(stop, str) else list(stop)
+    StopScanner(stops)  # it would refuse them only when a stream begins
+    return stops
 
 
 def limit_of(max_tokens: int | None) -> int | None:

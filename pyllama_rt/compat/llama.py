@@ -24,6 +24,7 @@ from pyllama_rt.compat.tokens import Criteria, Processors, TokenLevel
 from pyllama_rt.config import SamplingConfig, check_int
 from pyllama_rt.engine.generate import LogitsProcessor, StoppingCriterion, generate_text
 from pyllama_rt.engine.prompts import chat_template, encode_prompt
+from pyllama_rt.errors import ConfigError
 
 Bias = Mapping[int, float] | Mapping[str, float] | None
 
@@ -202,6 +203,8 @@ class Llama(TokenLevel):
     def _parts(self, request: _Request) -> Iterator[Part]:
         """The described pieces of a text. What is wrong with the request shows now, not later."""
         session = self._running
+        if not request.ids:
+            raise ConfigError("prompt: expected at least one token, found none")
         session.check_room(len(request.ids) - len(session.tokens))
         chunks = generate_text(
             session,

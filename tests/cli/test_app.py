@@ -60,7 +60,7 @@ def test_errors_of_the_system(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(arguments: object) -> int:
+    def fail(_: object) -> int:
         raise error
 
     monkeypatch.setattr(app, "_invoke", fail)
@@ -70,7 +70,7 @@ def test_errors_of_the_system(
 
 
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(arguments: object) -> int:
+    def fail(_: object) -> int:
         raise AttributeError("ours")
 
     monkeypatch.setattr(app, "_invoke", fail)

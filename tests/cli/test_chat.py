@@ -8,7 +8,7 @@ import pytest
 from command_line import call, check_refused
 
 from pyllama_rt.cli import chat as chat_module
-from pyllama_rt.cli.answer import Writer
+from pyllama_rt.cli.answer import Answer, Writer
 from pyllama_rt.cli.app import run_command
 from pyllama_rt.cli.demo import DEMO_MODEL
 
@@ -95,7 +95,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_conversation(
     keyboard += ["Tell me a story.", "What is 3 plus 4?"]
     stream, n_calls = Writer._stream, 0
 
-    def interrupted(self: Writer, prompt: list[int], answer: chat_module.Answer) -> None:
+    def interrupted(self: Writer, prompt: list[int], answer: Answer) -> None:
         nonlocal n_calls
         n_calls += 1
         if n_calls == 1:

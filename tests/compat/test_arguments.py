@@ -1,0 +1,72 @@
+"""Arguments of llama-cpp-python, checked without a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pyllama_rt.compat import LogitsProcessorList, StoppingCriteriaList, arguments
+from pyllama_rt.errors import ConfigError
+
+
+def test_neutral_arguments_pass_and_others_do_not() -> None:
+    neutral = {"n_gpu_layers": 0, "use_mmap": True, "flash_attn": True, "lora_path": None}
+    arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, neutral)
+    with pytest.raises(ConfigError, match=r"n_gpu_layers: this version takes only 0.*found 35"):
+        arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, {"n_gpu_layers": 35})
+    with pytest.raises(TypeError, match=r"Llama.*'use_mlok'.*did you mean 'use_mlock'"):
+        arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, {"use_mlok": True})
+
+
+def test_cache_types() -> None:
+    assert arguments.cache_type(None, None) == "f16"
+    assert arguments.cache_type("f32", 0) == "f32"
+    with pytest.raises(ConfigError, match=r"type_v: .*'q4_0'"):
+        arguments.cache_type("f16", "q4_0")
+    with pytest.raises(ConfigError, match="the same"):
+        arguments.cache_type("f32", None)
+
+
+@pytest.mark.parametrize("bad", [[-1], [10], [2**63], [1.0], [True], "ab", 5, [None]])
+def test_ids_outside_the_vocabulary(bad: list[int]) -> None:
+    with pytest.raises(ConfigError):
+        arguments.checked_ids(bad, 10)
+
+
+def test_ids_of_numpy() -> None:
+    ids = arguments.checked_ids(np.array([1, 9], np.intc), 10)
+    assert ids == [1, 9]
+    assert {type(token) for token in ids} == {int}
+
+
+def test_limits() -> None:
+    assert [arguments.limit_of(n) for n in (None, -1, 0, 1, 7)] == [None, None, None, 1, 7]
+    for bad in (1.5, True, 2**63, "3"):
+        with pytest.raises(ConfigError, match="max_tokens"):
+            arguments.limit_of(bad)  # type: ignore[arg-type]
+
+
+def test_processors_and_criteria_come_one_or_many() -> None:
+    def double(ids: arguments.Ids, scores: arguments.Scores) -> arguments.Scores:
+        assert ids.dtype == np.intc
+        return scores * 2
+
+    row = np.ones(3, np.float32)
+    for given in (double, [double], LogitsProcessorList([double])):
+        out = row
+        for process in arguments.as_processors(given, {2: 5.0}, 3):
+            out = process([0], out)
+        assert out.tolist() == [2, 2, 7]
+    criteria = arguments.as_criteria(StoppingCriteriaList([lambda ids, _: len(ids) > 1]))
+    assert [criteria[0]([0] * n, row) for n in (1, 2)] == [False, True]
+    with pytest.raises(ConfigError, match="logits_processor"):
+        arguments.as_processors([3], None, 3)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "bias",
+    [{"a": 1.0}, {5: 1.0}, {-1: 1.0}, {1: float("nan")}, {1: "x"}, {1: 1e9}, [1, 2]],
+)
+def test_wrong_biases(bias: dict[int, float]) -> None:
+    with pytest.raises(ConfigError, match="logit_bias"):
+        arguments.as_processors(None, bias, 5)
