@@ -19,7 +19,6 @@
 namespace plrt {
 namespace {
 
-constexpr int kMaxThreads = 1024;
 constexpr int kSpins = 4000;  // about 0.1 ms: longer than the gap between two steps of a program
 
 thread_local bool inside_team = false;

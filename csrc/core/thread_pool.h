@@ -6,6 +6,9 @@
 
 namespace plrt {
 
+/// Threads of one team at most.
+inline constexpr int kMaxThreads = 1024;
+
 /// Half-open range of the items that one thread of a team works on.
 struct Range {
     int64_t begin;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/errors.h"
+#include "graph/shapes.h"
 
 namespace plrt {
 namespace {
@@ -14,14 +15,15 @@ struct OpRow {
     std::string_view name;
     size_t n_values;
     size_t n_weights;
+    std::string_view attributes;
     bool internal;
 };
 
 constexpr OpRow kOps[] = {
 #define PLRT_OP(name, n_values, n_weights, attributes) \
-    {Op::name, #name, n_values, n_weights, false},
+    {Op::name, #name, n_values, n_weights, attributes, false},
 #define PLRT_INTERNAL_OP(name, n_values, n_weights, attributes) \
-    {Op::name, #name, n_values, n_weights, true},
+    {Op::name, #name, n_values, n_weights, attributes, true},
 #include "graph/ops.def"
 #undef PLRT_OP
 #undef PLRT_INTERNAL_OP
@@ -66,6 +68,11 @@ class LineParser {
         expect(node.width > 0 && node.width < kMaxWidth, "a width from 1 to 2^31");
         expect(node.inputs.size() == row.n_values, "as many values as ops.def says");
         expect(node.weights.size() == row.n_weights, "as many weights as ops.def says");
+        const auto keys = split_words(row.attributes);
+        expect(node.attributes.size() == keys.size(), "as many attributes as ops.def says");
+        for (std::string_view key : keys) {
+            expect(node.attributes.contains(std::string(key)), "the attribute ", key);
+        }
         return node;
     }
 
@@ -93,7 +100,9 @@ class LineParser {
         } else {
             const size_t equals = word.find('=');
             expect(equals != std::string_view::npos, "key=value");
-            node.attributes.emplace(word.substr(0, equals), word.substr(equals + 1));
+            const auto key = word.substr(0, equals);
+            const bool is_new = node.attributes.emplace(key, word.substr(equals + 1)).second;
+            expect(is_new, "attribute ", key, " once");
         }
     }
 
@@ -104,7 +113,9 @@ class LineParser {
 
 }  // namespace
 
-std::string_view op_name(Op op) { return kOps[static_cast<size_t>(op)].name; }
+std::string_view op_name(Op op) {
+    return kOps[static_cast<size_t>(op)].name;
+}
 
 int64_t Node::integer(const std::string& key) const {
     int64_t value = 0;
@@ -115,8 +126,8 @@ int64_t Node::integer(const std::string& key) const {
 
 double Node::real(const std::string& key) const {
     double value = 0;
-    require(parse_number(word(key), value) && std::isfinite(value), ErrorKind::kFormat,
-            op_name(op), " ", key, ": expected a finite number, found ", word(key));
+    require(parse_number(word(key), value) && std::isfinite(value), ErrorKind::kFormat, op_name(op),
+            " ", key, ": expected a finite number, found ", word(key));
     return value;
 }
 
@@ -145,6 +156,7 @@ Graph parse_graph(std::string_view text) {
         graph.nodes.push_back(LineParser(line, number, n_values).parse());
     }
     require(!graph.nodes.empty(), ErrorKind::kFormat, "graph: expected at least one node");
+    check_shapes(graph);
     return graph;
 }
 

@@ -12,7 +12,9 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
-int64_t align_up(int64_t n) { return checked_add(n, kAlignment - 1) / kAlignment * kAlignment; }
+int64_t align_up(int64_t n) {
+    return checked_add(n, kAlignment - 1) / kAlignment * kAlignment;
+}
 
 ValueFormat activation_format(TensorType type) {
     const TensorTypeInfo& row = info(type);

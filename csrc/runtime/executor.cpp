@@ -22,6 +22,17 @@ struct Program::StepState {
     }
 };
 
+/// Gives back at the end of a step, however it ends, the pages that hold nothing committed: a step
+/// that failed must not keep them from other sequences.
+struct Program::Reservations {
+    KvCache& cache;
+    const std::vector<int64_t>& sequences;
+
+    ~Reservations() {
+        for (const int64_t sequence : sequences) cache.drop_reserved(sequence);
+    }
+};
+
 Program::Program(std::string_view graph_text, const WeightSource& weights,
                  const WeightTypeOf& type_of, std::unique_ptr<Backend> backend)
     : plan_(make_plan(parse_graph(graph_text), type_of)), backend_(std::move(backend)) {
@@ -30,8 +41,14 @@ Program::Program(std::string_view graph_text, const WeightSource& weights,
         require(backend_->supports(node), ErrorKind::kUnsupported, "op ", op_name(node.op),
                 " is not supported by backend ", backend_->name());
         operations_.push_back(backend_->bind(plan_, static_cast<int>(i), weights));
-        if (node.op == Op::embed) vocab_size_ = weights.get(node.weights[0], 0, node.width).rows;
+        if (node.op == Op::embed) {
+            const int64_t rows = weights.get(node.weights[0], 0, node.width).rows;
+            // With several embeddings an id has to be in all of them.
+            vocab_size_ = vocab_size_ == 0 ? rows : std::min(vocab_size_, rows);
+        }
     }
+    require(plan_.values.back().rows == Rows::kOutput, ErrorKind::kFormat,
+            "graph: expected output_rows before the last node");
     slots_.resize(plan_.slots.size());
 }
 
@@ -71,9 +88,9 @@ void Program::make_runs(const Batch& batch, KvCache& cache, StepState& state) co
                 "step: the rows of sequence ", sequence, " do not stand together");
         const int64_t first = cache.length_locked(sequence);
         const auto n_rows = static_cast<int64_t>(end - begin);
+        state.run_sequences.push_back(sequence);
         state.runs.push_back(
             {static_cast<int64_t>(begin), n_rows, first, cache.reserve(sequence, n_rows)});
-        state.run_sequences.push_back(sequence);
         for (size_t i = begin; i < end; ++i) {
             state.positions[i] = static_cast<int32_t>(first + static_cast<int64_t>(i - begin));
         }
@@ -86,7 +103,8 @@ void Program::make_runs(const Batch& batch, KvCache& cache, StepState& state) co
 void Program::place_values(StepState& state, int n_threads) {
     for (size_t s = 0; s < slots_.size(); ++s) {
         const Slot& slot = plan_.slots[s];
-        slots_[s].grow(checked_mul(slot.bytes_per_row, std::max<int64_t>(state.rows(slot.rows), 1)));
+        slots_[s].grow(
+            checked_mul(slot.bytes_per_row, std::max<int64_t>(state.rows(slot.rows), 1)));
     }
     for (const Value& value : plan_.values) {
         state.values.push_back(slots_[static_cast<size_t>(value.slot)].data());
@@ -136,14 +154,15 @@ void Program::check_outputs(const StepState& state) const {
 void Program::step(const Batch& batch, KvCache& cache, int n_threads,
                    const std::function<bool()>& poll,
                    const std::function<void(const float*, int64_t, int64_t)>& consume) {
-    require(n_threads > 0, ErrorKind::kConfig, "step: expected at least 1 thread, found ",
-            n_threads);
+    require(n_threads > 0 && n_threads <= kMaxThreads, ErrorKind::kConfig, "step: expected 1 to ",
+            kMaxThreads, " threads, found ", n_threads);
     const std::lock_guard<std::mutex> one_step(mutex_);
     const auto cache_guard = cache.lock();
     require(cache.layout().layers == kv_layout(cache.layout().type).layers, ErrorKind::kConfig,
             "step: the cache was made for another model");
     check_batch(batch);
     StepState state;
+    const Reservations reservations{cache, state.run_sequences};
     make_runs(batch, cache, state);
     place_values(state, n_threads);
     StepContext context{};

@@ -26,8 +26,8 @@ struct Batch {
 class Program {
   public:
     /// Binds every node of the graph. Throws Error(kFormat) if weights do not fit it.
-    Program(std::string_view graph_text, const WeightSource& weights,
-            const WeightTypeOf& type_of, std::unique_ptr<Backend> backend);
+    Program(std::string_view graph_text, const WeightSource& weights, const WeightTypeOf& type_of,
+            std::unique_ptr<Backend> backend);
 
     const Backend& backend() const { return *backend_; }
     KvLayout kv_layout(KvType type) const { return make_kv_layout(plan_, type); }
@@ -47,6 +47,7 @@ class Program {
 
   private:
     struct StepState;
+    struct Reservations;
 
     void check_batch(const Batch& batch) const;
     void make_runs(const Batch& batch, KvCache& cache, StepState& state) const;

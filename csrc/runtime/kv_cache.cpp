@@ -1,5 +1,6 @@
 #include "runtime/kv_cache.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/checked.h"
@@ -8,16 +9,16 @@ namespace plrt {
 namespace {
 
 int64_t pages_for(int64_t cells) {
-    return (cells + kPageCells - 1) / kPageCells;
+    return cells / kPageCells + (cells % kPageCells != 0 ? 1 : 0);
 }
 
 }  // namespace
 
 KvCache::KvCache(const KvLayout& layout, int64_t max_cells)
-    : layout_(layout), max_pages_(pages_for(checked_add(max_cells, kPageCells)) - 1) {
+    : layout_(layout), max_pages_(pages_for(max_cells)) {
     require(max_cells > 0, ErrorKind::kConfig, "cache: expected at least 1 cell, found ",
             max_cells);
-    checked_mul(max_pages_, layout.page_bytes);
+    checked_mul(checked_mul(max_pages_, kPageCells), layout.page_bytes);
 }
 
 int64_t KvCache::allocated_bytes() const {
@@ -89,6 +90,8 @@ uint8_t* const* KvCache::reserve(int64_t sequence, int64_t n) {
         s.addresses[partial] = own->data();
         s.pages[partial] = std::move(own);
     }
+    s.pages.reserve(wanted);
+    s.addresses.reserve(wanted);  // no failure between the two push_backs
     while (s.pages.size() < wanted) {
         s.pages.push_back(take_page());
         s.addresses.push_back(s.pages.back()->data());
@@ -100,6 +103,11 @@ void KvCache::commit(int64_t sequence, int64_t n) {
     find(sequence).length += n;
 }
 
+void KvCache::drop_reserved(int64_t sequence) {
+    Sequence& s = find(sequence);
+    drop_pages(s, static_cast<size_t>(pages_for(s.length)));
+}
+
 KvCache::Page KvCache::take_page() {
     if (!unused_.empty()) {
         Page page = std::move(unused_.back());
@@ -108,9 +116,11 @@ KvCache::Page KvCache::take_page() {
     }
     require(n_pages_ < max_pages_, ErrorKind::kContext, "cache: all ", max_pages_ * kPageCells,
             " cells are in use; ask for a larger n_ctx or shorten the text");
-    auto page = std::make_shared<AlignedBuffer>(layout_.page_bytes);
+    // Pages of a graph without attention hold nothing, but still have an address.
+    auto page = std::make_shared<AlignedBuffer>(std::max<int64_t>(layout_.page_bytes, 1));
     // Zeros, because the padding of the values is read as numbers.
     std::memset(page->data(), 0, static_cast<size_t>(layout_.page_bytes));
+    unused_.reserve(static_cast<size_t>(n_pages_) + 1);  // so that giving a page back cannot fail
     ++n_pages_;
     return page;
 }

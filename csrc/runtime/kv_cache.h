@@ -40,6 +40,8 @@ class KvCache {
     uint8_t* const* reserve(int64_t sequence, int64_t n);
     /// Makes n reserved positions part of the sequence.
     void commit(int64_t sequence, int64_t n);
+    /// Gives back the pages that were reserved but hold no committed position.
+    void drop_reserved(int64_t sequence);
 
   private:
     using Page = std::shared_ptr<AlignedBuffer>;
