@@ -1,0 +1,217 @@
+/// Matmul kernels of every weight type against sums in double, at odd sizes, and against scalar.
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <random>
+
+#include "core/aligned_buffer.h"
+#include "kernels/registry.h"
+#include "quant/codec.h"
+#include "testing.h"
+#include "tiny_model.h"
+
+namespace plrt::testing {
+namespace {
+
+/// Operands of y = x · Wᵀ + bias, each buffer of exactly the size that the contract names.
+struct Matmul {
+    TensorType type;
+    int64_t rows;
+    int64_t k;
+    int64_t cols;
+    std::unique_ptr<uint8_t[]> weights;
+    std::vector<float> x;
+    std::vector<float> bias;
+    AlignedBuffer activations;
+    int64_t activation_row_bytes = 0;
+
+    Matmul(TensorType weight_type, int64_t n_rows, int64_t width, int64_t n_cols)
+        : type(weight_type), rows(n_rows), k(width), cols(n_cols) {
+        const int64_t bytes = row_bytes(type, k);
+        weights = std::make_unique<uint8_t[]>(static_cast<size_t>(rows * bytes));
+        const auto values = normal(rows * k, 1);
+        for (int64_t r = 0; r < rows; ++r) {
+            quantize_row(type, values.data() + r * k, weights.get() + r * bytes, k);
+        }
+        x = normal(cols * k, 2);
+        bias = normal(rows, 3);
+    }
+
+    bool is_small() const { return info(type).block_size == 32; }
+
+    /// Lays the activations out as the type's kernel reads them.
+    void quantize(const KernelTable& kernels) {
+        const int64_t floats = k * static_cast<int64_t>(sizeof(float));
+        const int64_t small = activation_part(k) + 2 * activation_part(k / 32 * 4);
+        const int64_t super =
+            activation_part(k) + activation_part(k / 256 * 4) + activation_part(k / 16 * 2);
+        const bool plain = !info(type).is_quantized;
+        activation_row_bytes = plain ? floats : is_small() ? small : super;
+        activations = AlignedBuffer(cols * activation_row_bytes);
+        for (int64_t c = 0; c < cols; ++c) {
+            uint8_t* row = activations.data() + c * activation_row_bytes;
+            const float* source = x.data() + c * k;
+            if (plain) {
+                std::memcpy(row, source, static_cast<size_t>(floats));
+            } else if (is_small()) {
+                kernels.quantize_rows_32(source, k, activations_32(row, k));
+            } else {
+                kernels.quantize_rows_256(source, k, activations_256(row, k));
+            }
+        }
+    }
+
+    /// Computes rows begin … end of columns first … last of out (cols, rows).
+    void run(const KernelTable& kernels, std::vector<float>& out, int64_t begin, int64_t end,
+             int64_t first = 0, int64_t last = -1) {
+        AlignedBuffer scratch(matmul_scratch_bytes(k));
+        MatmulArgs args{};
+        args.weights = weights.get();
+        args.weight_row_bytes = row_bytes(type, k);
+        args.k = k;
+        args.activations = activations.data() + first * activation_row_bytes;
+        args.activation_row_bytes = activation_row_bytes;
+        args.n_cols = (last < 0 ? cols : last) - first;
+        args.out = out.data() + first * rows;
+        args.out_stride = rows;
+        args.bias = bias.empty() ? nullptr : bias.data();
+        args.row_begin = begin;
+        args.row_end = end;
+        args.scratch = scratch.data();
+        matmul_for(kernels, type)(args);
+    }
+
+    std::vector<float> all(const KernelTable& kernels) {
+        quantize(kernels);
+        std::vector<float> out(static_cast<size_t>(rows * cols));
+        run(kernels, out, 0, rows);
+        return out;
+    }
+
+    /// The activations that the kernel sees, as numbers.
+    std::vector<float> seen() const {
+        std::vector<float> out(x);
+        if (!info(type).is_quantized) return out;
+        for (int64_t c = 0; c < cols; ++c) {
+            uint8_t* row = activations.data() + c * activation_row_bytes;
+            for (int64_t i = 0; i < k; ++i) {
+                const float d = is_small() ? activations_32(row, k).d[i / 32]
+                                           : activations_256(row, k).d[i / 256];
+                out[static_cast<size_t>(c * k + i)] =
+                    d * static_cast<float>(reinterpret_cast<int8_t*>(row)[i]);
+            }
+        }
+        return out;
+    }
+
+    std::vector<float> in_double() const {
+        const auto inputs = seen();
+        std::vector<float> out;
+        std::vector<float> weight(static_cast<size_t>(k));
+        out.resize(static_cast<size_t>(rows * cols));
+        for (int64_t r = 0; r < rows; ++r) {
+            dequantize_row(type, weights.get() + r * row_bytes(type, k), weight.data(), k);
+            for (int64_t c = 0; c < cols; ++c) {
+                double sum = bias.empty() ? 0.0 : static_cast<double>(bias[static_cast<size_t>(r)]);
+                for (int64_t i = 0; i < k; ++i) {
+                    sum += static_cast<double>(weight[static_cast<size_t>(i)]) *
+                           static_cast<double>(inputs[static_cast<size_t>(c * k + i)]);
+                }
+                out[static_cast<size_t>(c * rows + r)] = static_cast<float>(sum);
+            }
+        }
+        return out;
+    }
+};
+
+/// Widths that fit the type, tails included where it has none of its own.
+std::vector<int64_t> widths(const TensorTypeInfo& type) {
+    if (!type.is_quantized) return {1, 3, 15, 16, 17, 31, 33, 80, 100};
+    if (type.block_size == 32) return {32, 64, 96, 160, 352};
+    return {256, 512, 768};
+}
+
+const Test odd_sizes("matmul: every type at odd sizes against sums in double", [] {
+    for (const std::string& isa : supported_isas()) {
+        const KernelTable& kernels = select_kernels(isa);
+        for (const TensorTypeInfo& type : tensor_types()) {
+            for (const int64_t k : widths(type)) {
+                for (const int64_t rows : {1, 2, 3, 4, 5, 9}) {
+                    Matmul m(type.type, rows, k, 1 + rows % 3);
+                    const auto got = m.all(kernels);
+                    check(nmse(got, m.in_double()) < 1e-10, "against double");
+                }
+            }
+        }
+    }
+});
+
+const Test cuts("matmul: cutting rows or columns changes no bit", [] {
+    for (const std::string& isa : supported_isas()) {
+        const KernelTable& kernels = select_kernels(isa);
+        for (const TensorTypeInfo& type : tensor_types()) {
+            Matmul m(type.type, 11, widths(type).back(), 5);
+            const auto whole = m.all(kernels);
+            std::vector<float> parts(whole.size(), -1.0f);
+            for (int64_t col = 0; col < m.cols; ++col) {
+                for (int64_t row = 0; row < m.rows; row += 4) {
+                    m.run(kernels, parts, row, std::min(row + 4, m.rows), col, col + 1);
+                }
+            }
+            check(same_bits(parts, whole), "cuts");
+            m.bias.clear();
+            const auto plain = m.all(kernels);
+            check(nmse(plain, m.in_double()) < 1e-10, "without a bias");
+        }
+    }
+});
+
+const Test against_scalar("matmul: scalar and the others agree, exactly on quantised weights", [] {
+    const KernelTable& scalar = select_kernels("scalar");
+    for (const std::string& isa : supported_isas()) {
+        const KernelTable& kernels = select_kernels(isa);
+        for (const TensorTypeInfo& type : tensor_types()) {
+            for (const int64_t k : widths(type)) {
+                Matmul m(type.type, 9, k, 3);
+                const auto wanted = m.all(scalar);
+                const auto got = m.all(kernels);
+                check(nmse(got, wanted) <= 1e-7, "close");
+                check(!type.is_quantized || same_bits(got, wanted), "exact");
+            }
+        }
+    }
+});
+
+const Test extreme_codes("matmul: extreme codes and sub-scales do not overflow", [] {
+    const KernelTable& scalar = select_kernels("scalar");
+    for (const TensorTypeInfo& type : tensor_types()) {
+        if (!type.is_quantized) continue;
+        for (const uint8_t byte : {0x00, 0x7f, 0x80, 0xff, 0x0f, 0xf0, 0x3f}) {
+            Matmul m(type.type, 5, widths(type).back(), 2);
+            const auto n = static_cast<size_t>(5 * row_bytes(type.type, m.k));
+            std::memset(m.weights.get(), byte, n);
+            for (size_t i = 0; i < m.x.size(); ++i) m.x[i] = i % 700 < 300 ? 3.0f : -3.0f;
+            const auto wanted = m.all(scalar);
+            for (const std::string& isa : supported_isas()) {
+                const auto got = m.all(select_kernels(isa));
+                for (size_t i = 0; i < got.size(); ++i) {
+                    const bool both_nan = std::isnan(got[i]) && std::isnan(wanted[i]);
+                    check(both_nan || got[i] == wanted[i], "the same as scalar");
+                }
+            }
+        }
+    }
+});
+
+const Test unknown_names("kernels: a name that this build lacks is refused", [] {
+    for (const char* name : {"avx3", "AVX2", " ", "scalar "}) {
+        check_throws(ErrorKind::kConfig, [&] { select_kernels(name); });
+    }
+    check_throws(ErrorKind::kUnsupported,
+                 [] { matmul_for(select_kernels("scalar"), static_cast<TensorType>(4)); });
+    check(std::string(select_kernels("").name) == supported_isas().front(), "the best one");
+});
+
+}  // namespace
+}  // namespace plrt::testing
