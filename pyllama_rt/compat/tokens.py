@@ -15,7 +15,13 @@ import numpy as np
 from pyllama_rt.compat import arguments as args
 from pyllama_rt.compat.vocabulary import Vocabulary, metadata_texts
 from pyllama_rt.config import LoadConfig, SamplingConfig, check_int
-from pyllama_rt.engine.generate import StoppingCriterion, Token, generate_tokens, make_sampler
+from pyllama_rt.engine.generate import (
+    StoppingCriterion,
+    Token,
+    generate_tokens,
+    make_sampler,
+    processed,
+)
 from pyllama_rt.engine.load import Model, load_model, trained_context
 from pyllama_rt.engine.session import Logits, Session
 from pyllama_rt.errors import StateError
@@ -136,10 +142,9 @@ class TokenLevel(Vocabulary):
         penalties = (repeat_penalty, frequency_penalty, presence_penalty)
         sampling = self._sampling(None, temp, (top_k, top_p, min_p), penalties)
         with self._lock:
-            row = self._row(idx)
             tokens = self._running.tokens
-            for process in args.as_processors(logits_processor, None, self.n_vocab()):
-                row = np.asarray(process(list(tokens), row.copy()), dtype=np.float32)
+            processors = args.as_processors(logits_processor, None, self.n_vocab())
+            row = processed(self._row(idx), tokens, processors)
             sampler = make_sampler(sampling)
             for token in tokens:
                 sampler.accept(token)

@@ -12,7 +12,7 @@ from pyllama_rt import _core
 from pyllama_rt.config import SamplingConfig
 from pyllama_rt.engine.session import Logits, Session
 from pyllama_rt.engine.stops import StopScanner
-from pyllama_rt.errors import ConfigError
+from pyllama_rt.errors import ConfigError, ShapeError, shown
 from pyllama_rt.tokenizer.stream import StreamDecoder
 
 StoppingCriterion = Callable[[list[int], Logits], bool]
@@ -57,6 +57,22 @@ def make_sampler(config: SamplingConfig) -> _core.Sampler:
     )
 
 
+def processed(row: Logits, ids: Sequence[int], processors: Sequence[LogitsProcessor]) -> Logits:
+    """The row after all processors. Raises: ShapeError if one gives something else than a row."""
+    for process in processors:
+        found = process(list(ids), row.copy())
+        try:
+            changed = np.asarray(found, dtype=np.float32)
+        except (TypeError, ValueError):
+            changed = np.empty(0, np.float32)
+        if changed.shape != row.shape:
+            raise ShapeError(
+                f"logits processor: expected {row.size} numbers back, found {shown(found)}"
+            )
+        row = changed
+    return row
+
+
 def generate_tokens(
     session: Session,
     prompt: Sequence[int],
@@ -77,9 +93,7 @@ def generate_tokens(
     for token in ids:
         sampler.accept(token)
     while True:
-        row = session.resume(ids)
-        for process in processors:
-            row = np.asarray(process(list(ids), row.copy()), dtype=np.float32)
+        row = processed(session.resume(ids), ids, processors)
         token = sampler.sample(row)
         sampler.accept(token)
         extra = (yield Token(token, row)) or ()

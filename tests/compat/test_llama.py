@@ -12,7 +12,7 @@ import pytest
 
 from pyllama_rt import Llama
 from pyllama_rt.cli.demo import DEMO_MODEL
-from pyllama_rt.errors import ConfigError, ContextError, StateError
+from pyllama_rt.errors import ConfigError, ContextError, ShapeError, StateError
 
 QUESTION = [{"role": "user", "content": "What is 3 plus 4?"}]
 
@@ -130,6 +130,9 @@ def test_bias_processors_and_criteria(llm: Llama) -> None:
     assert text_of(whole(llm, "One", max_tokens=2, logits_processor=only)) == text_of(
         whole(llm, "One", max_tokens=2, logits_processor=[only])
     )
+    for wrong in (None, 3.0, [1.0, 2.0], "abc"):
+        with pytest.raises(ShapeError, match="4096"):
+            whole(llm, "One", logits_processor=lambda _, __, wrong=wrong: wrong)
     ended = whole(llm, "One day, a", max_tokens=9, stopping_criteria=lambda ids, _: len(ids) > 7)
     assert ended["choices"][0]["finish_reason"] == "stop"
     assert ended["usage"]["completion_tokens"] == 3
