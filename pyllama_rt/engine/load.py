@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -136,25 +137,33 @@ def _bind(path: str | os.PathLike[str], config: LoadConfig, stack: ExitStack) ->
     """A model whose file `stack` closes."""
     file = stack.enter_context(GgufFile.open(Path(path)))
     tokenizer, model_config, graph = read_model(file)
-    program = _core.Program(graph.to_text(), _weight_rows(file), env.forced_isa() or "")
+    with _naming(file.path):
+        program = _core.Program(graph.to_text(), _weight_rows(file), env.forced_isa() or "")
     return Model(file, tokenizer, model_config, program, config)
 
 
 def read_model(file: GgufFile) -> tuple[Tokenizer, Any, Graph]:
     """The tokenizer, config and graph of a file, everything checked but the weights' values."""
     arch = architecture(file.get_str("general.architecture"), file.path)
-    try:
+    with _naming(file.path):
         model_config = arch.from_gguf(file)
-    except (FormatError, UnsupportedError) as error:
-        if str(file.path) in str(error):
-            raise
-        raise type(error)(f"{file.path}: {error}") from None
     tokenizer = load_tokenizer(file, file.path)
     shapes = {info.name: info.shape for info in file.tensors.values()}
     if not shapes:
         raise FormatError(f"{file.path}: the file holds a vocabulary but no tensors")
     graph = arch.build(model_config, GraphBuilder(shapes, source=str(file.path)))
     return tokenizer, model_config, graph
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Puts the path before what is wrong with a file, where the message does not name it yet."""
+    try:
+        yield
+    except (FormatError, UnsupportedError) as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from None
 
 
 def _weight_rows(file: GgufFile) -> list[tuple[str, str, int, int, memoryview, int]]:

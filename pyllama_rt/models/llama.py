@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pyllama_rt.errors import UnsupportedError
+from pyllama_rt.errors import FormatError, UnsupportedError
 from pyllama_rt.graph.builder import Graph, GraphBuilder
 from pyllama_rt.metadata import MetadataReader
 from pyllama_rt.models import blocks, reading
@@ -37,6 +37,10 @@ class LlamaConfig:
         reading.check_heads("llama.attention", self.n_heads, self.n_kv_heads)
         reading.check_count("llama.attention.key_length", self.head_dim, 2, reading.MAX_WIDTH)
         reading.check_count("llama.rope.dimension_count", self.rope_dims, 2, self.head_dim)
+        if self.rope_dims % 2:
+            raise FormatError(
+                f"llama.rope.dimension_count: expected an even number, found {self.rope_dims}"
+            )
         reading.check_count("llama.vocab_size", self.vocab_size, 1, reading.MAX_WIDTH)
         reading.check_count("llama.context_length", self.n_ctx_train, 1, reading.MAX_CONTEXT)
         reading.check_positive("llama.attention.layer_norm_rms_epsilon", self.rms_norm_eps)
@@ -60,6 +64,9 @@ def from_gguf(r: MetadataReader) -> LlamaConfig:
     )
     if r.get_int("llama.attention.value_length", head_dim) != head_dim:
         raise UnsupportedError("llama.attention.value_length: values as wide as keys are supported")
+    n_experts = r.get_int("llama.expert_count", 0)
+    if n_experts:
+        raise UnsupportedError(f"llama.expert_count: {n_experts} experts are not supported yet")
     scaling = r.get_str("llama.rope.scaling.type", "none")
     if scaling not in ("none", "linear"):
         raise UnsupportedError(f"llama.rope.scaling.type: {scaling!r} is not supported yet")
