@@ -6,6 +6,7 @@ A message is one line: where it went wrong, what was expected, what was found, w
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 
 class PyllamaRtError(Exception):
@@ -72,9 +73,19 @@ def shown(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+_MAX_CHOICES, _MAX_NAME_CHARS = 512, 64
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """`" (did you mean 'x'?)"` for the closest of `choices`, or an empty string."""
+    """`" (did you mean 'x'?)"` for the closest of `choices`, or an empty string.
+
+    Names and lists may come from a hostile file, so only short names and the first choices are
+    compared, which takes milliseconds.
+    """
     from difflib import get_close_matches
 
-    close = get_close_matches(name, list(choices), n=1)
+    if len(name) > _MAX_NAME_CHARS:
+        return ""
+    near = [choice for choice in islice(choices, _MAX_CHOICES) if len(choice) <= _MAX_NAME_CHARS]
+    close = get_close_matches(name, near, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

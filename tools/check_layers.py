@@ -21,7 +21,7 @@ PACKAGE = "pyllama_rt"
 EXTENSION = f"{PACKAGE}._core"
 ROOT_LAYER = "__init__"
 
-LEAVES = {"errors", "config", "env", "metadata"}
+LEAVES = {"errors", "config", "env", "metadata", "small_file"}
 MODEL_SIDE = {*LEAVES, "formats", "tokenizer", "graph", "models", "quant", "chat"}
 
 PYTHON_LAYERS: dict[str, set[str]] = {
@@ -29,6 +29,7 @@ PYTHON_LAYERS: dict[str, set[str]] = {
     "env": set(),
     "config": {"errors"},
     "metadata": {"errors"},
+    "small_file": {"errors"},
     "_core": set(),
     "formats": LEAVES,
     "tokenizer": LEAVES,

@@ -8,6 +8,7 @@ from typing import Any
 from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.convert.vocabulary import ADDED_SCORE, Vocabulary
 from pyllama_rt.errors import FormatError, UnsupportedError, shown
+from pyllama_rt.small_file import read_small_file
 from pyllama_rt.tokenizer.model_proto import (
     BYTE,
     CONTROL,
@@ -222,9 +223,8 @@ def _chat_templates(folder: Path, settings: JsonMetadata) -> dict[str, str]:
 
 def _read_template(path: Path) -> str:
     try:
-        raw = path.read_bytes() if path.stat().st_size <= MAX_TEMPLATE_BYTES else b"\xff"
-        return raw.decode()
-    except (OSError, UnicodeDecodeError):
+        return read_small_file(path, MAX_TEMPLATE_BYTES).decode()
+    except UnicodeDecodeError as error:
         raise FormatError.at(
-            path, "template", expected="up to 1 MiB of UTF-8 text", found="something else"
+            path, "template", expected="UTF-8 text", found=f"other bytes at {error.start}"
         ) from None

@@ -11,6 +11,7 @@ from pyllama_rt.formats.safetensors import SafetensorsFile, StoredTensor
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_MAX_INDEX_BYTES = 1 << 25
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth")
 
 Stored = tuple[SafetensorsFile, StoredTensor]
@@ -83,7 +84,7 @@ def _open_indexed(folder: Path, stack: ExitStack) -> dict[str, Stored]:
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    found = read_json_object(index).get("weight_map")
+    found = read_json_object(index, _MAX_INDEX_BYTES).get("weight_map")
     if not isinstance(found, dict) or not found:
         raise FormatError.at(index, "weight_map", expected="files by tensor", found=shown(found))
     for tensor, name in found.items():

@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from pyllama_rt.errors import FormatError, shown
+from pyllama_rt.small_file import read_small_file
 
-MAX_FILE_BYTES = 1 << 27
-"""A JSON file larger than this is taken for something else."""
+MAX_FILE_BYTES = 1 << 22
+"""Configurations larger than this are taken for something else."""
+
+MAX_BRACKETS = 1 << 19
+"""Arrays and objects: each takes many times more memory than its two bytes in the file."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def parse_json_object(raw: bytes, source: object, field: str = "content") -> dict[str, Any]:
@@ -27,6 +33,11 @@ def parse_json_object(raw: bytes, source: object, field: str = "content") -> dic
             raise FormatError(f"{source}: {field}: key {shown(twice)} appears twice")
         return found
 
+    n_brackets = raw.count(b"[") + raw.count(b"{")
+    if n_brackets > MAX_BRACKETS:
+        raise FormatError.at(
+            source, field, expected=f"up to {MAX_BRACKETS} arrays and objects", found=n_brackets
+        )
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=unique)
     except FormatError:
@@ -48,18 +59,9 @@ def parse_json_object(raw: bytes, source: object, field: str = "content") -> dic
     return value
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """The object in a file. Raises: FormatError, also where the file cannot be read."""
-    try:
-        size = path.stat().st_size if path.is_file() else -1
-        if not 0 <= size <= MAX_FILE_BYTES:
-            found = "no regular file" if size < 0 else f"{size} bytes"
-            raise FormatError.at(
-                path, "content", expected=f"at most {MAX_FILE_BYTES} bytes of JSON", found=found
-            )
-        raw = path.read_bytes()
-    except OSError as error:
-        raise FormatError.at(
-            path, "content", expected="a readable file", found=error.strerror
-        ) from None
-    return parse_json_object(raw, path)
+def read_json_object(path: Path, limit: int = MAX_FILE_BYTES) -> dict[str, Any]:
+    """The object in a file of up to `limit` bytes; some editors put a byte order mark before it.
+
+    Raises: ConfigError if it cannot be opened; FormatError.
+    """
+    return parse_json_object(read_small_file(path, limit).removeprefix(_BYTE_ORDER_MARK), path)

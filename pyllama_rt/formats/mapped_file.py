@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from pathlib import Path
 
-from pyllama_rt.errors import ConfigError, FormatError, ResourceError, StateError
-
-# A FIFO or a device must be recognised, not waited for.
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+from pyllama_rt.errors import FormatError, ResourceError, StateError
+from pyllama_rt.small_file import open_regular
 
 
 class MappedFile:
@@ -23,7 +20,7 @@ class MappedFile:
             empty; ResourceError if the system refuses the mapping.
         """
         self.path = Path(path)
-        descriptor = _open_regular(self.path)
+        descriptor = open_regular(self.path)
         try:
             n_bytes = os.fstat(descriptor).st_size
             if n_bytes == 0:
@@ -55,29 +52,3 @@ class MappedFile:
             mapping.close()
         except BufferError:
             return
-
-
-def _open_regular(path: Path) -> int:
-    """A descriptor of `path`, which must be a regular file (or a link to one)."""
-    try:
-        descriptor = os.open(path, _OPEN_FLAGS)
-    except (OSError, ValueError) as error:
-        if os.path.isdir(path):  # Windows refuses to open one at all
-            raise FormatError(f"{path}: expected a file, found a directory") from None
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: cannot open the file: {reason}") from None
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        raise FormatError(f"{path}: expected a regular file, found {_kind(mode)}")
-    return descriptor
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISDIR(mode):
-        return "a directory"
-    if stat.S_ISFIFO(mode):
-        return "a named pipe"
-    if stat.S_ISSOCK(mode):
-        return "a socket"
-    return "a device"

@@ -16,8 +16,10 @@ from pyllama_rt.errors import FormatError, shown
 from pyllama_rt.formats.json_object import parse_json_object
 from pyllama_rt.formats.mapped_file import MappedFile
 
-MAX_HEADER_BYTES = 100_000_000
-"""The limit of the reference implementation."""
+MAX_HEADER_BYTES = 1 << 25
+"""Enough for ten times the tensors of any model; the reference implementation takes 100 MB, which
+would cost gigabytes to parse.
+"""
 
 MAX_DIMS = 8
 _LENGTH_BYTES = 8

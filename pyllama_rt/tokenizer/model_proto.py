@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyllama_rt.errors import FormatError, UnsupportedError
+from pyllama_rt.small_file import read_small_file
 from pyllama_rt.tokenizer import wire
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Piece types; GGUF's `tokenizer.ggml.token_type` has the same numbers."""
 
 _MODEL_TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
-_MAX_FILE_BYTES = 1 << 28
+_MAX_FILE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,24 +56,13 @@ def read_sentencepiece_model(source: str | Path | bytes) -> SentencePieceModel:
     Args:
         source: Its path, or its bytes.
     Raises:
-        FormatError if it is not a well-formed model; UnsupportedError if it uses word suffixes.
+        ConfigError if it cannot be opened; FormatError if it is not a well-formed model;
+        UnsupportedError if it uses word suffixes.
     """
     if isinstance(source, bytes):
         return _parse(source, "tokenizer.model")
     path = Path(source)
-    try:
-        size = path.stat().st_size if path.is_file() else -1
-        if not 0 <= size <= _MAX_FILE_BYTES:
-            found = "no regular file" if size < 0 else f"{size} bytes"
-            raise FormatError.at(
-                path, "tokenizer model", expected=f"up to {_MAX_FILE_BYTES} bytes", found=found
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise FormatError.at(
-            path, "tokenizer model", expected="a readable file", found=error.strerror
-        ) from error
-    return _parse(data, str(path))
+    return _parse(read_small_file(path, _MAX_FILE_BYTES), str(path))
 
 
 def write_model_proto(model: SentencePieceModel) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -172,7 +173,7 @@ SHARDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda m: (m / "config.json").unlink(), "no such file"),
     "config is a folder": (
         config_as_folder,
-        "no regular file",
+        "expected a regular file, found a directory",
     ),
     "deep config": (lambda m: (m / "config.json").write_text('{"a":' * 10**5), "nested too"),
     "no tokenizer": (lambda m: (m / "tokenizer.model").unlink(), "no tokenizer.model"),
@@ -250,6 +251,28 @@ def test_a_template_that_is_no_text_is_refused(tmp_path: Path) -> None:
     folder = HuggingFace().write(tmp_path / "m")
     (folder / "chat_template.jinja").write_bytes(b"\xff\xfe")
     assert refused(folder).type is FormatError
+
+
+SMALL_FILES = (
+    "config.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "generation_config.json", "chat_template.jinja",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL_FILES)
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
+def test_a_link_to_a_device_does_not_hang(name: str, tmp_path: Path) -> None:
+    folder = HuggingFace().write(tmp_path / "m")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to("/dev/zero")
+    refused(folder).match(f"{name}: expected a regular file, found a device")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_does_not_hang(tmp_path: Path) -> None:
+    folder = HuggingFace().write(tmp_path / "m")
+    os.mkfifo(folder / "chat_template.jinja")
+    refused(folder).match("found a named pipe")
 
 
 @pytest.mark.parametrize("name", ["x.gguf", "x.safetensors", "x.pth", "x.txt"])
