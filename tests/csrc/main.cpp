@@ -10,9 +10,9 @@
 namespace plrt::testing {
 namespace {
 
-[[noreturn]] void fail_at(const std::source_location& where, const std::string& message) {
-    throw std::runtime_error(std::string(where.file_name()) + ":" + std::to_string(where.line()) +
-                             ": " + message);
+[[noreturn]] void fail_at(const Place& where, const std::string& message) {
+    throw std::runtime_error(std::string(where.file) + ":" + std::to_string(where.line) + ": " +
+                             message);
 }
 
 bool is_wanted(const Test& test, int argc, char** argv) {
@@ -51,11 +51,11 @@ Test::Test(std::string test_name, std::function<void()> body)
     all_tests().push_back(this);
 }
 
-void check(bool ok, const char* message, std::source_location where) {
+void check(bool ok, const char* message, Place where) {
     if (!ok) fail_at(where, message);
 }
 
-void check_throws(ErrorKind kind, const std::function<void()>& work, std::source_location where) {
+void check_throws(ErrorKind kind, const std::function<void()>& work, Place where) {
     try {
         work();
     } catch (const Error& error) {

@@ -11,8 +11,7 @@ namespace {
 const std::string kHead = "plrt-graph 1\n";
 const std::string kEmbed = "%0 = embed @w -> n 8\n";
 
-void refused(const std::string& text,
-             std::source_location where = std::source_location::current()) {
+void refused(const std::string& text, Place where = Place::here()) {
     check_throws(ErrorKind::kFormat, [&] { parse_graph(text); }, where);
 }
 
