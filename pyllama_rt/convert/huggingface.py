@@ -17,11 +17,12 @@ from pyllama_rt.convert.safetensors_shards import Stored, open_shards
 from pyllama_rt.convert.transforms import row_order
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, did_you_mean, shown
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
+from pyllama_rt.models.hf_keys import check_hf_keys
 from pyllama_rt.models.registry import Architecture, TensorSpec, architecture_of_hf
 
 _FLOATS = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
 _IGNORED = re.compile(r".*\.rotary_emb\.inv_freq")
-_LAYER = re.compile(r"model\.layers\.(\d+)\.")
+_LAYER = re.compile(r"model\.layers\.([0-9]{1,5})\.")
 _COMPARE_BYTES = 1 << 24
 
 
@@ -51,7 +52,9 @@ def read_config(path: Path) -> tuple[Architecture, Any, JsonMetadata]:
                 "quantization_config: checkpoints that are quantised already are not supported; "
                 "start from the original weights"
             )
-        return architecture, architecture.from_hf(reader), reader
+        config = architecture.from_hf(reader)
+        check_hf_keys(reader.values, architecture.hf_keys)
+        return architecture, config, reader
 
 
 def expected_tensors(architecture: Architecture, config: Any) -> Iterator[ExpectedTensor]:

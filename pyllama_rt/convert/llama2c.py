@@ -19,12 +19,19 @@ from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, shown
 from pyllama_rt.formats.mapped_file import MappedFile
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
 from pyllama_rt.models.llama import LlamaConfig
-from pyllama_rt.models.reading import MAX_LAYERS, MAX_WIDTH, check_count, head_width
+from pyllama_rt.models.reading import MAX_LAYERS, MAX_WIDTH, check_count, head_width, renamed
 from pyllama_rt.models.registry import architecture
 from pyllama_rt.tokenizer.model_proto import BYTE, CONTROL, NORMAL, UNKNOWN
 
 _HEADER = struct.Struct("<7i")
 _FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
+_HEADER_NAMES = {
+    "llama.attention.head_count_kv": "n_kv_heads",
+    "llama.attention.key_length": "dim / n_heads",
+    "llama.rope.dimension_count": "dim / n_heads",
+}
+"""What LlamaConfig checks, as the header calls it."""
+
 _LATER_VERSIONS = b"24ka"  # 0x616b3432, the magic number of versions 1 and 2
 _TOKEN = struct.Struct("<fi")
 _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
@@ -88,18 +95,19 @@ def _read_header(view: memoryview, path: Path) -> tuple[LlamaConfig, bool]:
         check_count(name, value, 1, MAX_LAYERS if name == "n_layers" else MAX_WIDTH)
     n = values["n_layers"]
     head_dim = head_width("n_heads", values["dim"], values["n_heads"])
-    config = LlamaConfig(
-        n_layers=n,
-        dim=values["dim"],
-        hidden_dim=(values["hidden_dim"],) * n,
-        n_heads=(values["n_heads"],) * n,
-        n_kv_heads=(values["n_kv_heads"],) * n,
-        head_dim=head_dim,
-        vocab_size=values["vocab_size"],
-        n_ctx_train=values["seq_len"],
-        rms_norm_eps=1e-5,
-        rope_dims=head_dim,
-    )
+    with renamed(_HEADER_NAMES):
+        config = LlamaConfig(
+            n_layers=n,
+            dim=values["dim"],
+            hidden_dim=(values["hidden_dim"],) * n,
+            n_heads=(values["n_heads"],) * n,
+            n_kv_heads=(values["n_kv_heads"],) * n,
+            head_dim=head_dim,
+            vocab_size=values["vocab_size"],
+            n_ctx_train=values["seq_len"],
+            rms_norm_eps=1e-5,
+            rope_dims=head_dim,
+        )
     return config, is_tied
 
 

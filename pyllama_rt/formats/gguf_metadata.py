@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from enum import Enum
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +21,9 @@ from pyllama_rt.formats.gguf_types import (
     ValueType,
 )
 from pyllama_rt.formats.mapped_file import MappedFile
+from pyllama_rt.metadata import REQUIRED, Required
 
 T = TypeVar("T")
-
-
-class _Required(Enum):
-    REQUIRED = "required"
-
-
-REQUIRED: Final = _Required.REQUIRED
-"""Default of a getter that means: the key must be there."""
 
 
 class Metadata(Mapping[str, Value]):
@@ -168,7 +160,7 @@ class Metadata(Mapping[str, Value]):
 
 
 class TypedMetadata:
-    """Getters that check the type.
+    """A MetadataReader: getters that check the type.
 
     Each returns `default` where the file has no such key. A key that is absent without a default,
     or has another type, is a FormatError that names it.
@@ -180,43 +172,51 @@ class TypedMetadata:
         """Whether the file holds the key."""
         return key in self.metadata
 
-    def get_str(self, key: str, default: T | _Required = REQUIRED) -> str | T:
+    def element_type(self, key: str) -> ValueType | None:
+        """The type of the elements of an array, None for any other or no value."""
+        return self.metadata.element_type(key) if key in self.metadata else None
+
+    def length(self, key: str) -> int | None:
+        """The number of elements of an array, None for any other or no value."""
+        return None if self.element_type(key) is None else self.metadata.length(key)
+
+    def get_str(self, key: str, default: T | Required = REQUIRED) -> str | T:
         """A string."""
         if self._is_absent(key, default, {ValueType.STRING}, "a string"):
             return cast("T", default)
         return cast("str", self.metadata[key])
 
-    def get_int(self, key: str, default: T | _Required = REQUIRED) -> int | T:
+    def get_int(self, key: str, default: T | Required = REQUIRED) -> int | T:
         """An integer of any width; neither a bool nor a float."""
         if self._is_absent(key, default, INT_TYPES, "an integer"):
             return cast("T", default)
         return cast("int", self.metadata[key])
 
-    def get_float(self, key: str, default: T | _Required = REQUIRED) -> float | T:
+    def get_float(self, key: str, default: T | Required = REQUIRED) -> float | T:
         """A floating-point number of either width; not an integer."""
         if self._is_absent(key, default, FLOAT_TYPES, "a floating-point number"):
             return cast("T", default)
         return cast("float", self.metadata[key])
 
-    def get_bool(self, key: str, default: T | _Required = REQUIRED) -> bool | T:
+    def get_bool(self, key: str, default: T | Required = REQUIRED) -> bool | T:
         """A bool."""
         if self._is_absent(key, default, {ValueType.BOOL}, "a bool"):
             return cast("T", default)
         return cast("bool", self.metadata[key])
 
-    def get_strings(self, key: str, default: T | _Required = REQUIRED) -> list[str] | T:
+    def get_strings(self, key: str, default: T | Required = REQUIRED) -> list[str] | T:
         """An array of strings."""
         if self._is_absent(key, default, {ValueType.STRING}, "an array of strings", array=True):
             return cast("T", default)
         return cast("list[str]", self.metadata[key])
 
-    def get_ints(self, key: str, default: T | _Required = REQUIRED) -> list[int] | T:
+    def get_ints(self, key: str, default: T | Required = REQUIRED) -> list[int] | T:
         """An array of integers of any width."""
         if self._is_absent(key, default, INT_TYPES, "an array of integers", array=True):
             return cast("T", default)
         return cast("list[int]", self.metadata[key])
 
-    def get_floats(self, key: str, default: T | _Required = REQUIRED) -> list[float] | T:
+    def get_floats(self, key: str, default: T | Required = REQUIRED) -> list[float] | T:
         """An array of floating-point numbers of either width."""
         if self._is_absent(key, default, FLOAT_TYPES, "an array of floating-point numbers", True):
             return cast("T", default)

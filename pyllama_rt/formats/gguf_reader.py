@@ -101,10 +101,6 @@ class GgufFile(TypedMetadata):
         """The type of a metadata value. Raises: KeyError."""
         return self.metadata.value_type(key)
 
-    def element_type(self, key: str) -> ValueType | None:
-        """The type of the elements of a metadata array, else None. Raises: KeyError."""
-        return self.metadata.element_type(key)
-
     def close(self) -> None:
         """Unmap the files; views that are still held keep their own memory alive."""
         for part in self._parts:

@@ -67,10 +67,6 @@ def from_gguf(r: MetadataReader) -> LlamaConfig:
     n_experts = r.get_int("llama.expert_count", 0)
     if n_experts:
         raise UnsupportedError(f"llama.expert_count: {n_experts} experts are not supported yet")
-    scaling = r.get_str("llama.rope.scaling.type", "none")
-    if scaling not in ("none", "linear"):
-        raise UnsupportedError(f"llama.rope.scaling.type: {scaling!r} is not supported yet")
-    factor = r.get_float("llama.rope.scaling.factor", 1.0) if scaling == "linear" else 1.0
     return LlamaConfig(
         n_layers=n_layers,
         dim=dim,
@@ -78,13 +74,26 @@ def from_gguf(r: MetadataReader) -> LlamaConfig:
         n_heads=n_heads,
         n_kv_heads=reading.per_layer(r, "llama.attention.head_count_kv", n_layers, n_heads),
         head_dim=head_dim,
-        vocab_size=len(r.get_strings("tokenizer.ggml.tokens")),
+        vocab_size=reading.n_strings(r, "tokenizer.ggml.tokens"),
         n_ctx_train=r.get_int("llama.context_length"),
         rms_norm_eps=r.get_float("llama.attention.layer_norm_rms_epsilon"),
         rope_dims=r.get_int("llama.rope.dimension_count", head_dim),
         rope_base=r.get_float("llama.rope.freq_base", 10000.0),
-        rope_scale=1.0 / reading.check_positive("llama.rope.scaling.factor", factor),
+        rope_scale=_gguf_rope_scale(r),
     )
+
+
+def _gguf_rope_scale(r: MetadataReader) -> float:
+    """What positions are multiplied by; as in llama.cpp a factor without a type is linear."""
+    kind = r.get_str("llama.rope.scaling.type", "linear")
+    reading.check_choice("llama.rope.scaling.type", kind, ("none", "linear"))
+    if kind == "none":
+        return 1.0
+    old = r.get_float("llama.rope.scale_linear", 1.0)  # of files from 2023
+    factor = r.get_float("llama.rope.scaling.factor", old)
+    if factor == 0.0:  # "not set"
+        return 1.0
+    return 1.0 / reading.check_positive("llama.rope.scaling.factor", factor)
 
 
 def from_hf(r: MetadataReader) -> LlamaConfig:
@@ -93,6 +102,8 @@ def from_hf(r: MetadataReader) -> LlamaConfig:
     n_layers = reading.check_count(
         "num_hidden_layers", r.get_int("num_hidden_layers"), 1, reading.MAX_LAYERS
     )
+    for kind in r.get_strings("layer_types", ()):
+        reading.check_choice("layer_types", kind, ("full_attention",))
     dim = reading.check_count("hidden_size", r.get_int("hidden_size"), 1, reading.MAX_WIDTH)
     n_heads = reading.per_layer(r, "num_attention_heads", n_layers)
     head_dim = (
@@ -100,26 +111,64 @@ def from_hf(r: MetadataReader) -> LlamaConfig:
         if r.has("head_dim")
         else reading.head_width("num_attention_heads", dim, n_heads[0])
     )
-    rope = "rope_parameters." if r.has("rope_parameters.rope_theta") else ""
-    scaling = "rope_parameters" if rope else "rope_scaling"
-    kind = r.get_str(f"{scaling}.rope_type", r.get_str(f"{scaling}.type", "default"))
-    if kind not in ("default", "linear"):
-        raise UnsupportedError(f"{scaling}.rope_type: {kind!r} is not supported yet")
-    factor = r.get_float(f"{scaling}.factor") if kind == "linear" else 1.0
-    return LlamaConfig(
-        n_layers=n_layers,
-        dim=dim,
-        hidden_dim=reading.per_layer(r, "intermediate_size", n_layers),
-        n_heads=n_heads,
-        n_kv_heads=reading.per_layer(r, "num_key_value_heads", n_layers, n_heads),
-        head_dim=head_dim,
-        vocab_size=r.get_int("vocab_size"),
-        n_ctx_train=r.get_int("max_position_embeddings", 2048),
-        rms_norm_eps=r.get_float("rms_norm_eps", 1e-6),
-        rope_dims=head_dim,
-        rope_base=r.get_float(f"{rope}rope_theta", 10000.0),
-        rope_scale=1.0 / reading.check_positive(f"{scaling}.factor", factor),
-    )
+    base, scale = _hf_rope(r)
+    with reading.renamed(_HF_NAMES):
+        return LlamaConfig(
+            n_layers=n_layers,
+            dim=dim,
+            hidden_dim=reading.per_layer(r, "intermediate_size", n_layers),
+            n_heads=n_heads,
+            n_kv_heads=reading.per_layer(r, "num_key_value_heads", n_layers, n_heads),
+            head_dim=head_dim,
+            vocab_size=r.get_int("vocab_size"),
+            n_ctx_train=r.get_int("max_position_embeddings", 2048),
+            rms_norm_eps=r.get_float("rms_norm_eps", 1e-6),
+            rope_dims=head_dim,
+            rope_base=base,
+            rope_scale=scale,
+        )
+
+
+def _hf_rope(r: MetadataReader) -> tuple[float, float]:
+    """Base, and what positions are multiplied by; transformers 5 renamed the block that says so."""
+    if r.has("rope_parameters") and r.has("rope_scaling"):
+        raise UnsupportedError("rope_parameters: expected it or rope_scaling, found both")
+    block = "rope_parameters" if r.has("rope_parameters") else "rope_scaling"
+    kind = r.get_str(f"{block}.rope_type", r.get_str(f"{block}.type", "default"))
+    reading.check_choice(f"{block}.rope_type", kind, ("default", "linear"))
+    factor = r.get_float(f"{block}.factor") if kind == "linear" else 1.0
+    for key in ("partial_rotary_factor", f"{block}.partial_rotary_factor"):
+        share = r.get_float(key, 1.0)
+        if share != 1.0:
+            raise UnsupportedError(f"{key}: only whole heads that rotate are supported: {share}")
+    base = r.get_float(f"{block}.rope_theta", r.get_float("rope_theta", 10000.0))
+    return base, 1.0 / reading.check_positive(f"{block}.factor", factor)
+
+
+_HF_NAMES = {
+    "llama.attention.head_count_kv": "num_key_value_heads",
+    "llama.attention.key_length": "head_dim",
+    "llama.rope.dimension_count": "head_dim",
+    "llama.vocab_size": "vocab_size",
+    "llama.context_length": "max_position_embeddings",
+    "llama.attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "llama.rope.freq_base": "rope_theta",
+}
+"""What LlamaConfig checks, as config.json calls it."""
+
+_ROPE_KEYS = ("rope_theta", "rope_type", "type", "factor", "partial_rotary_factor")
+HF_KEYS = frozenset(
+    {
+        "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+        "rms_norm_eps", "rope_theta", "partial_rotary_factor", "layer_types",
+        "attention_bias", "mlp_bias",  # the checkpoint's tensors say so themselves
+        *(f"{block}.{key}" for block in ("rope_parameters", "rope_scaling") for key in _ROPE_KEYS),
+        # Of the context before scaling, which linear scaling does not ask for.
+        "rope_parameters.original_max_position_embeddings",
+        "rope_scaling.original_max_position_embeddings",
+    }
+)  # fmt: skip
+"""Keys of config.json whose names speak of the arithmetic and that are looked at."""
 
 
 def metadata(cfg: LlamaConfig) -> dict[str, Any]:
@@ -219,6 +268,7 @@ register(
         hf_names=("LlamaForCausalLM", "LLaMAForCausalLM"),
         from_gguf=from_gguf,
         from_hf=from_hf,
+        hf_keys=HF_KEYS,
         metadata=metadata,
         dims=dims,
         tensors=TENSORS,

@@ -55,7 +55,8 @@ class Architecture:
     """Everything that loading and converting ask of an architecture.
 
     name: `general.architecture`. hf_names: names in config.json's `architectures`.
-    from_gguf, from_hf: read a config. metadata: config to GGUF keys and values.
+    from_gguf, from_hf: read a config. hf_keys: what `hf_keys.py` may let through.
+    metadata: config to GGUF keys and values.
     dims: sizes behind the shape symbols of `tensors`, for one layer. build: emits the graph.
     """
 
@@ -63,6 +64,7 @@ class Architecture:
     hf_names: tuple[str, ...]
     from_gguf: Callable[[MetadataReader], Any]
     from_hf: Callable[[MetadataReader], Any]
+    hf_keys: frozenset[str]
     metadata: Callable[[Any], dict[str, Any]]
     dims: Callable[[Any, int], dict[str, int]]
     tensors: tuple[TensorSpec, ...]

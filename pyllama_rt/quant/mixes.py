@@ -176,7 +176,7 @@ _FALLBACK = {
     "iq4_xs": "iq4_nl",
 }
 
-_LAYER = re.compile(r"blk\.(\d+)\.(\w+)\.")
+_LAYER = re.compile(r"blk\.([0-9]{1,5})\.(\w+)\.")
 _NEVER = (
     "_norm.weight",
     "ffn_gate_inp.weight",

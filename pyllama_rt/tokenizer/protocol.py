@@ -1,46 +1,9 @@
-"""What the rest of the library may ask of a tokenizer, and a tokenizer of a model file."""
+"""What the rest of the library may ask of a tokenizer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Protocol
-
-
-class ElementTypes(Protocol):
-    """The part of a metadata mapping that knows how the file stores an array."""
-
-    def element_type(self, key: str, /) -> Enum | None:
-        """Type of the elements of the array `key`, named as GGUF names it ("INT32"); else None."""
-
-
-class MetadataSource(Protocol):
-    """Typed getters over a model file's metadata; `formats.gguf.GgufFile` has them.
-
-    Each returns None for a missing key and raises FormatError for a value of another type.
-    """
-
-    @property
-    def metadata(self) -> ElementTypes:
-        """The mapping behind the getters."""
-
-    def get_str(self, key: str, default: None, /) -> str | None:
-        """A string."""
-
-    def get_int(self, key: str, default: None, /) -> int | None:
-        """An integer of any width."""
-
-    def get_bool(self, key: str, default: None, /) -> bool | None:
-        """A bool."""
-
-    def get_strings(self, key: str, default: None, /) -> list[str] | None:
-        """An array of strings."""
-
-    def get_ints(self, key: str, default: None, /) -> list[int] | None:
-        """An array of integers."""
-
-    def get_floats(self, key: str, default: None, /) -> list[float] | None:
-        """An array of floats."""
 
 
 class Tokenizer(Protocol):

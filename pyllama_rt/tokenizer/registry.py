@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyllama_rt.errors import FormatError, UnsupportedError, did_you_mean, shown
-from pyllama_rt.tokenizer.protocol import MetadataSource, Tokenizer
+from pyllama_rt.metadata import MetadataReader
+from pyllama_rt.tokenizer.protocol import Tokenizer
 
 _KEY = "tokenizer.ggml.model"
 
 
-def load_tokenizer(meta: MetadataSource, file: object) -> Tokenizer:
+def load_tokenizer(meta: MetadataReader, file: object) -> Tokenizer:
     """The tokenizer that the metadata of a model file describe.
 
     Args:
@@ -29,12 +30,12 @@ def load_tokenizer(meta: MetadataSource, file: object) -> Tokenizer:
     return _LOADERS[name](meta, file)
 
 
-def _load_spm(meta: MetadataSource, file: object) -> Tokenizer:
+def _load_spm(meta: MetadataReader, file: object) -> Tokenizer:
     from pyllama_rt.tokenizer.spm import SpmTokenizer
     from pyllama_rt.tokenizer.vocabulary import Vocabulary
 
     return SpmTokenizer(Vocabulary.from_metadata(meta, file))
 
 
-_LOADERS: dict[str, Callable[[MetadataSource, object], Tokenizer]] = {"llama": _load_spm}
+_LOADERS: dict[str, Callable[[MetadataReader, object], Tokenizer]] = {"llama": _load_spm}
 """One loader per value of `tokenizer.ggml.model`; each imports its library when it is called."""

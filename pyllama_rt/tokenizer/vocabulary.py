@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pyllama_rt.errors import FormatError, shown
+from pyllama_rt.metadata import MetadataReader
 from pyllama_rt.tokenizer.model_proto import (
     BYTE,
     CONTROL,
@@ -17,7 +18,6 @@ from pyllama_rt.tokenizer.model_proto import (
     USER_DEFINED,
     SentencePieceModel,
 )
-from pyllama_rt.tokenizer.protocol import MetadataSource
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ class Vocabulary:
         object.__setattr__(self, "eog_ids", frozenset(ends))
 
     @classmethod
-    def from_metadata(cls, meta: MetadataSource, file: object) -> Vocabulary:
+    def from_metadata(cls, meta: MetadataReader, file: object) -> Vocabulary:
         """The SentencePiece vocabulary that GGUF metadata describe.
 
         Args:
@@ -120,7 +120,7 @@ class Vocabulary:
         source = str(file)
         pieces = _required(meta.get_strings(_TOKENS, None), _TOKENS, source)
         scores = _required(meta.get_floats(_SCORES, None), _SCORES, source)
-        kinds = _required(meta.get_ints(_TYPES, None), _TYPES, source)
+        kinds = list(_required(meta.get_ints(_TYPES, None), _TYPES, source))
         _check_element_type(meta, _SCORES, ("FLOAT32",), source)
         _check_element_type(meta, _TYPES, ("INT32", "UINT32"), source)
         types = [
@@ -129,12 +129,15 @@ class Vocabulary:
         ] + kinds[len(pieces) :]
 
         def token(key: str, default: int | None) -> int | None:
-            found = meta.get_int(f"tokenizer.ggml.{key}_token_id", None)
-            return default if found is None else found
+            return meta.get_int(f"tokenizer.ggml.{key}_token_id", default)
+
+        def optional(key: str) -> int | None:
+            # Some files name ids past their end here; nothing goes wrong without them.
+            found = token(key, None)
+            return found if found is not None and 0 <= found < len(pieces) else None
 
         def flag(key: str, default: bool) -> bool:
-            found = meta.get_bool(f"tokenizer.ggml.{key}", None)
-            return default if found is None else found
+            return meta.get_bool(f"tokenizer.ggml.{key}", default)
 
         return cls(
             source=source,
@@ -144,12 +147,12 @@ class Vocabulary:
             unk_id=token("unknown", 0),
             bos_id=token("bos", 1),
             eos_id=token("eos", 2),
-            pad_id=token("padding", None),
-            end_ids=frozenset(i for k in _END_KEYS if (i := token(k, None)) is not None),
+            pad_id=optional("padding"),
+            end_ids=frozenset(i for k in _END_KEYS if (i := optional(k)) is not None),
             add_bos=flag("add_bos_token", True),
             add_eos=flag("add_eos_token", False),
             add_space_prefix=flag("add_space_prefix", True),
-            rstrip_ids=_rstrip_ids(meta.get_str("general.name", None) or "", pieces, types),
+            rstrip_ids=_rstrip_ids(meta.get_str("general.name", ""), pieces, types),
         )
 
     @classmethod
@@ -238,9 +241,9 @@ def _required(value: T | None, key: str, source: str) -> T:
 
 
 def _check_element_type(
-    meta: MetadataSource, key: str, allowed: tuple[str, ...], source: str
+    meta: MetadataReader, key: str, allowed: tuple[str, ...], source: str
 ) -> None:
-    found = meta.metadata.element_type(key)
+    found = meta.element_type(key)
     name = "no array" if found is None else found.name
     if name not in allowed:
         raise FormatError.at(source, key, expected=f"an array of {allowed[0]}", found=name)

@@ -3,54 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
-from typing import TypeVar, cast
 
-T = TypeVar("T")
-
-
-class Element(Enum):
-    """The GGUF element types that these tests use, by GGUF's names."""
-
-    STRING = 8
-    FLOAT32 = 6
-    FLOAT64 = 12
-    INT32 = 5
-    INT8 = 1
-
-
-class FakeMetadata:
-    """A dictionary that answers like the metadata of an opened model file."""
-
-    def __init__(self, values: dict[str, object], elements: dict[str, Element]) -> None:
-        self.values = values
-        self.elements = elements
-
-    @property
-    def metadata(self) -> FakeMetadata:
-        return self
-
-    def element_type(self, key: str, /) -> Enum | None:
-        return self.elements.get(key)
-
-    def get_str(self, key: str, default: None, /) -> str | None:
-        return cast("str | None", self.values.get(key, default))
-
-    def get_int(self, key: str, default: None, /) -> int | None:
-        return cast("int | None", self.values.get(key, default))
-
-    def get_bool(self, key: str, default: None, /) -> bool | None:
-        return cast("bool | None", self.values.get(key, default))
-
-    def get_strings(self, key: str, default: None, /) -> list[str] | None:
-        return cast("list[str] | None", self.values.get(key, default))
-
-    def get_ints(self, key: str, default: None, /) -> list[int] | None:
-        return cast("list[int] | None", self.values.get(key, default))
-
-    def get_floats(self, key: str, default: None, /) -> list[float] | None:
-        return cast("list[float] | None", self.values.get(key, default))
-
+from fake_metadata import Element, FakeMetadata
 
 Piece = tuple[str, float, int]
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from tokenizer.metadata import BYTES, SPECIAL, Element, Piece, fake, small_pieces, words
+from fake_metadata import Element
+from tokenizer.metadata import BYTES, SPECIAL, Piece, fake, small_pieces, words
 
 from pyllama_rt.errors import FormatError
 from pyllama_rt.tokenizer.model_proto import CONTROL
@@ -40,12 +41,21 @@ def test_narrow_element_type(key: str, element: Element) -> None:
         Vocabulary.from_metadata(meta, "x.gguf")
 
 
-@pytest.mark.parametrize("key", ["bos", "eos", "unknown", "padding", "eot", "eom"])
+@pytest.mark.parametrize("key", ["bos", "eos", "unknown"])
 @pytest.mark.parametrize("token", [268, -1, 2**32 - 1, 2**63])
 def test_special_id_out_of_range(key: str, token: int) -> None:
     assert len(small_pieces()) == 268
     with pytest.raises(FormatError, match=f"expected 0 to 267, found {token}"):
         Vocabulary.from_metadata(fake(small_pieces(), **{f"{key}_token_id": token}), "x.gguf")
+
+
+@pytest.mark.parametrize("key", ["padding", "eot", "eom", "fim_pad", "fim_rep", "fim_sep"])
+@pytest.mark.parametrize("token", [268, -1, 2**63])
+def test_ids_that_nothing_needs_may_be_out_of_range(key: str, token: int) -> None:
+    meta = fake(small_pieces(), **{f"{key}_token_id": token})
+    vocabulary = Vocabulary.from_metadata(meta, "x.gguf")
+    assert vocabulary.pad_id is None
+    assert vocabulary.eog_ids == {2}
 
 
 def test_default_special_id_out_of_range() -> None:
