@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,13 +87,20 @@ def write_tiny_llama(
     biases: bool = False,
     tied: bool = False,
     seed: int = 0,
+    more_keys: Mapping[str, object] | None = None,
+    rope_freqs: bool = False,
 ) -> TinyLlama:
-    """Writes the model with its matrices as `type_name`."""
+    """Writes the model with its matrices as `type_name`.
+
+    Args: more_keys: metadata beside the config's. rope_freqs: divisors of the rotary frequencies.
+    """
     cfg = config or tiny_config()
     weights = random_weights(cfg, biases=biases, tied=tied, seed=seed)
+    if rope_freqs:
+        weights["rope_freqs.weight"] = np.linspace(1, 8, cfg.rope_dims // 2, dtype=np.float32)
     with GgufWriter(path) as writer:
         writer.add("general.architecture", "llama")
-        for key, value in llama.metadata(cfg).items():
+        for key, value in {**llama.metadata(cfg), **(more_keys or {})}.items():
             writer.add(key, value)
         writer.add("tokenizer.ggml.model", "llama")
         writer.add("tokenizer.ggml.tokens", PIECES)

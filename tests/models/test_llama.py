@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,21 @@ def test_equals_its_twin(tmp_path: Path, kind: str, biases: bool, tied: bool) ->
     # Where activations become int8, a code on the edge may round the other way in the twin.
     error = float(((got - wanted) ** 2).sum() / (wanted**2).sum())
     assert error < (1e-11 if kind in ("f32", "bf16") else 1e-4)
+
+
+def test_rotary_divisors_and_scaling_equal_their_twin(tmp_path: Path) -> None:
+    plain = write_tiny_llama(tmp_path / "plain.gguf")
+    config = replace(tiny_config(), rope_scale=0.25)
+    tiny = write_tiny_llama(tmp_path / "m.gguf", config=config, rope_freqs=True)
+    batch = reference.ReferenceBatch(IDS, [0] * len(IDS), [True] * len(IDS))
+    cache = reference.ReferenceCache()
+    wanted = reference.run(tiny.graph(), tiny.reference_weights(), batch, cache)
+    results = []
+    for path in (tiny.path, plain.path):
+        with load_model(path, LoadConfig(kv_type="f32")) as model, Session(model) as session:
+            results.append(session.eval(IDS, all_logits=True))
+    assert np.abs(results[0] - wanted).max() < 1e-4
+    assert np.abs(results[1] - wanted).max() > 1e-2
 
 
 def test_the_cache_rounds_to_its_type(tmp_path: Path) -> None:
@@ -79,7 +95,5 @@ def test_a_missing_tensor_is_named_with_its_nearest() -> None:
     ],
 )
 def test_impossible_numbers_are_refused(field: str, value: object) -> None:
-    from dataclasses import replace
-
     with pytest.raises(FormatError, match=r"expected .*found"):
         replace(tiny_config(), **{field: value})  # type: ignore[arg-type]
