@@ -13,7 +13,7 @@ from pyllama_rt.convert.checkpoint import Checkpoint, naming
 from pyllama_rt.convert.huggingface_vocabulary import read_vocabulary
 from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.convert.lazy_tensor import LazyTensor
-from pyllama_rt.convert.safetensors_shards import Stored, open_shards
+from pyllama_rt.convert.safetensors_shards import INDEX, Stored, open_shards
 from pyllama_rt.convert.transforms import row_order
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, did_you_mean, shown
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
@@ -88,8 +88,9 @@ def open_huggingface(folder: Path, stack: ExitStack) -> Checkpoint:
     vocabulary = read_vocabulary(folder, reader, config.vocab_size)
     used = {file.path for file, _ in stored.values()}
     return Checkpoint(
-        name=folder.resolve().name,
-        files=(config_path, folder / "tokenizer.model", *sorted(used)),
+        # A folder's name may hold bytes that are no text.
+        name=folder.resolve().name.encode("utf-8", "replace").decode(),
+        files=(config_path, folder / INDEX, *vocabulary.files, *sorted(used)),
         architecture=architecture,
         config=config,
         vocabulary=vocabulary.gguf_keys(),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pyllama_rt.convert.json_metadata import JsonMetadata
-from pyllama_rt.convert.vocabulary import ADDED_SCORE, Vocabulary
+from pyllama_rt.convert.vocabulary_draft import ADDED_SCORE, SpecialId, VocabularyDraft
 from pyllama_rt.errors import FormatError, UnsupportedError, shown
 from pyllama_rt.small_file import read_small_file
 from pyllama_rt.tokenizer.model_proto import (
@@ -17,34 +18,55 @@ from pyllama_rt.tokenizer.model_proto import (
     USER_DEFINED,
     read_sentencepiece_model,
 )
+from pyllama_rt.tokenizer.vocabulary import MAX_PIECE_CHARS
 
 MAX_TEMPLATE_BYTES = 1 << 20
+_MAX_TEMPLATE_NAME_CHARS = 64
 
 
-def read_vocabulary(folder: Path, config: JsonMetadata, n_rows: int) -> Vocabulary:
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """The folder of a checkpoint, and which of its files were asked for."""
+
+    path: Path
+    used: list[Path] = field(default_factory=list)
+
+    def file(self, name: str) -> Path:
+        self.used.append(self.path / name)
+        return self.used[-1]
+
+    def json(self, name: str) -> JsonMetadata:
+        return JsonMetadata.read_optional(self.file(name))
+
+
+def read_vocabulary(path: Path, config: JsonMetadata, n_rows: int) -> VocabularyDraft:
     """The pieces with everything that the files say about special ones, one for each row.
 
-    Args: config: config.json. n_rows: rows of the embedding.
+    Args: path: the checkpoint's folder. config: config.json. n_rows: rows of the embedding.
     Raises: FormatError for files that contradict one another; UnsupportedError for vocabularies of
         other kinds.
     """
-    vocabulary = _read_pieces(folder / "tokenizer.model")
-    settings = JsonMetadata.read_optional(folder / "tokenizer_config.json")
-    special = JsonMetadata.read_optional(folder / "special_tokens_map.json")
-    generation = JsonMetadata.read_optional(folder / "generation_config.json")
+    folder = _Folder(path)
+    draft = _read_pieces(folder.file("tokenizer.model"))
+    settings = folder.json("tokenizer_config.json")
+    special = folder.json("special_tokens_map.json")
+    generation = folder.json("generation_config.json")
     texts = _special_texts(settings, special)
-    added, source = _added_pieces(folder, settings, set(texts.values()) | _listed(special))
-    _add_pieces(vocabulary, added, source, n_rows)
-    vocabulary.special_ids.update(_special_ids(vocabulary, texts, config))
-    _add_ends(vocabulary, generation, config)
-    vocabulary.add_bos = settings.get_bool("add_bos_token", True)
-    vocabulary.add_eos = settings.get_bool("add_eos_token", False)
-    vocabulary.chat_templates = _chat_templates(folder, settings)
-    vocabulary.pad(n_rows)
-    return vocabulary
+    named = {text for text, _ in texts.values()} | _listed(special)
+    added, source = _added_pieces(folder, settings, named)
+    _add_pieces(draft, added, source, n_rows)
+    draft.special_ids.update(_special_ids(draft, texts, config, n_rows))
+    _add_ends(draft, generation, config)
+    draft.add_bos = settings.get_bool("add_bos_token", "bos" in draft.special_ids)
+    draft.add_eos = settings.get_bool("add_eos_token", False)
+    draft.add_space_prefix = settings.get_bool("add_prefix_space", draft.add_space_prefix)
+    draft.chat_templates = _chat_templates(folder, settings)
+    draft.pad(n_rows)
+    draft.files = folder.used
+    return draft
 
 
-def _read_pieces(path: Path) -> Vocabulary:
+def _read_pieces(path: Path) -> VocabularyDraft:
     if not path.exists():
         if (path.parent / "tokenizer.json").exists():
             raise UnsupportedError(
@@ -63,32 +85,31 @@ def _read_pieces(path: Path) -> Vocabulary:
             "expected bpe without normalisation"
         )
     ids = {"unk": model.unk_id, "bos": model.bos_id, "eos": model.eos_id, "pad": model.pad_id}
-    return Vocabulary(
-        source=str(path),
+    return VocabularyDraft(
+        source=path,
         pieces=list(model.pieces),
         scores=list(model.scores),
         types=list(model.types),
-        special_ids={role: token for role, token in ids.items() if token >= 0},
+        special_ids={role: SpecialId(token, path) for role, token in ids.items() if token >= 0},
         add_space_prefix=model.add_dummy_prefix,
     )
 
 
-def _special_texts(settings: JsonMetadata, special: JsonMetadata) -> dict[str, str]:
-    """Text of each special piece by role, tokenizer_config.json first."""
-    texts: dict[str, str] = {}
+def _special_texts(settings: JsonMetadata, special: JsonMetadata) -> dict[str, tuple[str, object]]:
+    """Text of each special piece by role and the file that says so, tokenizer_config.json first."""
+    texts: dict[str, tuple[str, object]] = {}
     for role in ("bos", "eos", "unk", "pad"):
         for file in (settings, special):
             text = _content(file, f"{role}_token")
-            if text is not None:
-                texts.setdefault(role, text)
+            if text:  # empty means none
+                texts.setdefault(role, (text, file.source))
     return texts
 
 
 def _content(file: JsonMetadata, key: str) -> str | None:
     """A piece that is written either as text or as an object with `content`."""
     key = f"{key}.content" if isinstance(file.get(key), dict) else key
-    found: str | None = file.get_str(key, None)
-    return found
+    return file.get_str(key, None)
 
 
 def _listed(special: JsonMetadata) -> set[str]:
@@ -100,7 +121,7 @@ def _listed(special: JsonMetadata) -> set[str]:
 
 
 def _added_pieces(
-    folder: Path, settings: JsonMetadata, special: set[str]
+    folder: _Folder, settings: JsonMetadata, special: set[str]
 ) -> tuple[dict[int, tuple[str, int]], object]:
     """Id -> (text, type) of the pieces added to the model's own, and the file that says so."""
     decoder = settings.get("added_tokens_decoder")
@@ -114,7 +135,7 @@ def _added_pieces(
             is_special = nested.get_bool(f"{key}.special", False) or text in special
             found[int(key)] = (text, CONTROL if is_special else USER_DEFINED)
         return found, settings.source
-    added = JsonMetadata.read_optional(folder / "added_tokens.json")
+    added = folder.json("added_tokens.json")
     found = {}
     for text in added.values:
         token = _added_id(added, text)
@@ -134,7 +155,7 @@ def _added_id(added: JsonMetadata, text: str) -> int:
 
 
 def _add_pieces(
-    vocabulary: Vocabulary, added: dict[int, tuple[str, int]], source: object, n_rows: int
+    draft: VocabularyDraft, added: dict[int, tuple[str, int]], source: object, n_rows: int
 ) -> None:
     """Put added pieces at their ids; ids between that nobody names become unused pieces."""
     for token, (text, kind) in sorted(added.items()):
@@ -145,80 +166,107 @@ def _add_pieces(
                 expected=f"below {n_rows}, the rows of the embedding",
                 found=token,
             )
-        if token >= len(vocabulary.pieces):
-            vocabulary.pad(token + 1)
-        is_same = vocabulary.pieces[token] == text
-        if not is_same and vocabulary.types[token] in (NORMAL, BYTE):
+        _check_text(text, source)
+        if token >= len(draft.pieces):
+            draft.pad(token + 1)
+        is_same = draft.pieces[token] == text
+        if not is_same and draft.types[token] in (NORMAL, BYTE):
             raise FormatError.at(
                 source,
                 f"id of added piece {shown(text)}",
                 expected="an id that is not taken",
-                found=f"{token}, which is {shown(vocabulary.pieces[token])}",
+                found=f"{token}, which is {shown(draft.pieces[token])}",
             )
-        if not is_same or vocabulary.types[token] in (NORMAL, UNUSED):
-            vocabulary.pieces[token] = text
-            vocabulary.types[token] = kind
-            vocabulary.scores[token] = ADDED_SCORE
+        if not is_same or draft.types[token] in (NORMAL, UNUSED):
+            draft.pieces[token] = text
+            draft.types[token] = kind
+            draft.scores[token] = ADDED_SCORE
+
+
+def _check_text(text: str, source: object) -> None:
+    """Raises FormatError, naming the right file, for what the reader of GGUF refuses."""
+    if len(text) > MAX_PIECE_CHARS or not _is_unicode(text):
+        raise FormatError.at(
+            source,
+            f"added piece {shown(text)}",
+            expected=f"up to {MAX_PIECE_CHARS} characters of Unicode text",
+            found=f"{len(text)} characters" if _is_unicode(text) else "half a surrogate pair",
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it; JSON can spell halves of surrogate pairs, which it cannot."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _special_ids(
-    vocabulary: Vocabulary, texts: dict[str, str], config: JsonMetadata
-) -> dict[str, int]:
-    """Ids that the tokenizer's files or else config.json name."""
+    draft: VocabularyDraft,
+    texts: dict[str, tuple[str, object]],
+    config: JsonMetadata,
+    n_rows: int,
+) -> dict[str, SpecialId]:
+    """Ids that the tokenizer's files or else config.json name; below 0 means none."""
     ids = {}
     for role in ("bos", "eos", "unk", "pad"):
-        text = texts.get(role)
-        if text in vocabulary.pieces:
-            ids[role] = vocabulary.pieces.index(text)
+        text, source = texts.get(role, (None, None))
+        token = config.get(f"{role}_token_id")
+        if text in draft.pieces:
+            ids[role] = SpecialId(draft.pieces.index(text), source)
         elif text is not None and role != "pad":  # a padding piece matters in training only
             raise FormatError.at(
-                vocabulary.source, f"{role} piece", expected=shown(text), found="no such piece"
+                source, f"{role} piece", expected=f"one of {draft.source.name}", found=shown(text)
             )
-        elif role != "unk" and type(config.get(f"{role}_token_id")) is int:
-            ids[role] = config.get_int(f"{role}_token_id")
-    if ids.get("pad", 0) < 0:  # "none" in older configs
-        del ids["pad"]
+        elif role == "pad" and type(token) is int and token >= n_rows:
+            continue  # training scripts pad with one id more than there are rows
+        elif role != "unk" and type(token) is int and token >= 0:
+            ids[role] = SpecialId(token, config.source)
     return ids
 
 
-def _add_ends(vocabulary: Vocabulary, generation: JsonMetadata, config: JsonMetadata) -> None:
+def _add_ends(draft: VocabularyDraft, generation: JsonMetadata, config: JsonMetadata) -> None:
     """Further ids that end a text; GGUF has names for two besides the end of the text."""
-    ends: list[int] = []
+    ends: dict[int, SpecialId] = {}
     for file in (generation, config):
-        if isinstance(file.get("eos_token_id"), list):
-            ends += file.get_ints("eos_token_id")
-        elif file.has("eos_token_id"):
-            ends.append(file.get_int("eos_token_id"))
-    eos = vocabulary.special_ids.setdefault("eos", ends[0]) if ends else None
-    others = [token for token in dict.fromkeys(ends) if token != eos]
-    vocabulary.special_ids.update(zip(("eot", "eom"), others, strict=False))
+        is_list = isinstance(file.get("eos_token_id"), list)
+        found = file.get_ints("eos_token_id") if is_list else [file.get_int("eos_token_id", -1)]
+        for token in found:
+            if token >= 0:
+                ends.setdefault(token, SpecialId(token, file.source))
+    if not ends:
+        return
+    eos = draft.special_ids.setdefault("eos", next(iter(ends.values())))
+    others = [end for token, end in ends.items() if token != eos.token]
+    draft.special_ids.update(zip(("eot", "eom"), others, strict=False))
 
 
-def _chat_templates(folder: Path, settings: JsonMetadata) -> dict[str, str]:
+def _chat_templates(folder: _Folder, settings: JsonMetadata) -> dict[str, str]:
     """Templates by name; the file `chat_template.jinja` goes before tokenizer_config.json."""
     found: Any = settings.get("chat_template")
     templates: dict[str, str] = {}
     if isinstance(found, str):
         templates[""] = found
     elif isinstance(found, list):
-        for item in found:
-            if not isinstance(item, dict) or not all(
-                isinstance(item.get(key), str) for key in ("name", "template")
-            ):
-                raise FormatError.at(
-                    settings.source,
-                    "chat_template",
-                    expected="name and template",
-                    found=shown(item),
-                )
-            name = "" if item["name"] == "default" else item["name"]
-            templates[name] = item["template"]
+        templates = dict(_named_template(item, settings) for item in found)
     elif found is not None:
         raise settings.error("chat_template", "text", found)
-    path = folder / "chat_template.jinja"
+    for text in templates.values():
+        if len(text) > MAX_TEMPLATE_BYTES or not _is_unicode(text):
+            raise settings.error("chat_template", "up to 1 MiB of Unicode text", text)
+    path = folder.file("chat_template.jinja")
     if path.exists():
         templates[""] = _read_template(path)
     return templates
+
+
+def _named_template(item: Any, settings: JsonMetadata) -> tuple[str, str]:
+    """The name ("" for the default) and text of an entry of a list of templates."""
+    if isinstance(item, dict):
+        name, text = item.get("name"), item.get("template")
+        if isinstance(name, str) and isinstance(text, str):
+            if not (0 < len(name) <= _MAX_TEMPLATE_NAME_CHARS and name.isprintable()):
+                raise settings.error("name of a chat_template", "a short printable name", name)
+            return ("" if name == "default" else name), text
+    raise settings.error("chat_template", "name and template", item)
 
 
 def _read_template(path: Path) -> str:

@@ -17,8 +17,6 @@ from pyllama_rt.quant import dequantize, quantize
 CHUNK_ELEMENTS = 1 << 22
 """Rows are decoded in chunks of about so many elements, 16 MiB of floats."""
 
-_F16_MAX = float(np.finfo(np.float16).max)
-
 
 @dataclass(frozen=True, slots=True)
 class LazyTensor:
@@ -44,8 +42,8 @@ class LazyTensor:
     def encoded(self, target: TensorType, n_threads: int | None) -> Iterator[NDArray[np.uint8]]:
         """The bytes of the tensor as `target`, chunk by chunk.
 
-        Raises: NumericsError naming the tensor if a weight is not finite, or too large for the
-            half precision that `target` stores numbers or scales in.
+        Raises: NumericsError naming the tensor if a weight is not finite, or too large for what
+            `target` stores numbers or scales in.
         """
         is_vector = len(self.shape) == 1
         width = 1 if is_vector and self.order is not None else self.shape[-1]
@@ -62,18 +60,18 @@ class LazyTensor:
         if self.type.name not in WEIGHT_TYPES:
             return chunk  # tables of integers and the like are carried along as they are
         values = dequantize(chunk, self.type.name, (len(chunk), width))
-        self._check(values, target)
-        return chunk if target == self.type else quantize(values, target.name, n_threads=n_threads)
-
-    def _check(self, values: NDArray[np.float32], target: TensorType) -> None:
         low, high = float(values.min()), float(values.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise NumericsError(
                 f"{self.source}: expected finite weights, found NaN or infinity; the checkpoint is "
                 "broken, fetch or export it again"
             )
-        if target.name not in ("f32", "bf16") and max(-low, high) > _F16_MAX:
+        if target == self.type:
+            return chunk
+        try:
+            return quantize(values, target.name, n_threads=n_threads)
+        except NumericsError:
             raise NumericsError(
-                f"{self.source}: weight {max(-low, high):g} does not fit {target.name}, which "
-                "stores numbers in half precision; choose f32 or bf16"
-            )
+                f"{self.source}: weights up to {max(-low, high):g} do not fit {target.name}; "
+                "choose f32 or bf16"
+            ) from None

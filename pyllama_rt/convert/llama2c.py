@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pyllama_rt.convert.checkpoint import Checkpoint, naming
 from pyllama_rt.convert.lazy_tensor import LazyTensor
-from pyllama_rt.convert.vocabulary import Vocabulary
+from pyllama_rt.convert.vocabulary_draft import SpecialId, VocabularyDraft
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, shown
 from pyllama_rt.formats.mapped_file import MappedFile
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
@@ -71,8 +71,8 @@ def open_llama2c(path: Path, stack: ExitStack, tokenizer: Path | None = None) ->
     vocabulary_path = tokenizer or _find_tokenizer(path, config.vocab_size)
     vocabulary = read_tokenizer(vocabulary_path, config.vocab_size)
     return Checkpoint(
-        name=path.stem,
-        files=(path, vocabulary_path),
+        name=path.stem.encode("utf-8", "replace").decode(),
+        files=(path, *vocabulary.files),
         architecture=architecture("llama"),
         config=config,
         vocabulary=vocabulary.gguf_keys(),
@@ -153,7 +153,7 @@ def _find_tokenizer(path: Path, vocab_size: int) -> Path:
     )
 
 
-def read_tokenizer(path: Path, vocab_size: int) -> Vocabulary:
+def read_tokenizer(path: Path, vocab_size: int) -> VocabularyDraft:
     """The vocabulary in a llama2.c tokenizer file.
 
     Raises: ConfigError, FormatError.
@@ -172,12 +172,13 @@ def read_tokenizer(path: Path, vocab_size: int) -> Vocabulary:
     texts += [piece.replace(" ", "▁") for piece in pieces[3:]]
     types = [UNKNOWN, CONTROL, CONTROL][: len(pieces)]
     types += [BYTE if _BYTE_PIECE.fullmatch(piece) else NORMAL for piece in pieces[3:]]
-    return Vocabulary(
-        source=str(path),
+    return VocabularyDraft(
+        source=path,
+        files=[path],
         pieces=texts,
         scores=scores,
         types=types,
-        special_ids={"unk": 0, "bos": 1, "eos": 2},
+        special_ids={role: SpecialId(i, path) for i, role in enumerate(("unk", "bos", "eos"))},
     )
 
 

@@ -10,7 +10,9 @@ from pyllama_rt.formats.json_object import read_json_object
 from pyllama_rt.formats.safetensors import SafetensorsFile, StoredTensor
 
 _SINGLE = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
+INDEX = "model.safetensors.index.json"
+"""Says which file holds which tensor."""
+
 _MAX_INDEX_BYTES = 1 << 25
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth")
 
@@ -27,7 +29,7 @@ def open_shards(folder: Path, stack: ExitStack) -> dict[str, Stored]:
     if (folder / _SINGLE).exists():
         file = _open(folder / _SINGLE, stack)
         return {name: (file, entry) for name, entry in file.tensors.items()}
-    if (folder / _INDEX).exists():
+    if (folder / INDEX).exists():
         return _open_indexed(folder, stack)
     for name in _PICKLES:
         if (folder / name).exists():
@@ -35,7 +37,7 @@ def open_shards(folder: Path, stack: ExitStack) -> dict[str, Stored]:
                 f"{folder / name}: PyTorch files are not supported yet; save the model again as "
                 "safetensors with save_pretrained(..., safe_serialization=True)"
             )
-    raise FormatError(f"{folder}: expected {_SINGLE} or {_INDEX}, found neither")
+    raise FormatError(f"{folder}: expected {_SINGLE} or {INDEX}, found neither")
 
 
 def _open(path: Path, stack: ExitStack) -> SafetensorsFile:
@@ -45,13 +47,13 @@ def _open(path: Path, stack: ExitStack) -> SafetensorsFile:
 
 
 def _open_indexed(folder: Path, stack: ExitStack) -> dict[str, Stored]:
-    index = folder / _INDEX
+    index = folder / INDEX
     wanted = _weight_map(index)
     names = sorted(set(wanted.values()))
     strays = sorted({p.name for p in folder.glob("model-*-of-*.safetensors")} - set(names))
     if strays:
         raise FormatError(
-            f"{folder / strays[0]}: the index {_INDEX} does not name this file; remove it, or "
+            f"{folder / strays[0]}: the index {INDEX} does not name this file; remove it, or "
             "fetch the index that belongs to it"
         )
     found: dict[str, Stored] = {}

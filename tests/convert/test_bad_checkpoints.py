@@ -15,7 +15,7 @@ from checkpoints import N_PIECES, HuggingFace, config, sentencepiece, weights, w
 
 from pyllama_rt.convert import convert_checkpoint
 from pyllama_rt.errors import ConfigError, FormatError, NumericsError, PyllamaRtError
-from pyllama_rt.tokenizer.model_proto import NORMAL
+from pyllama_rt.tokenizer.model_proto import NORMAL, USER_DEFINED
 
 INDEX = "model.safetensors.index.json"
 
@@ -61,7 +61,8 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "no architectures": ({"architectures": None}, "architectures"),
     "rope scaling": ({"rope_scaling": {"rope_type": "magic"}}, "magic"),
     "quantised": ({"quantization_config": {"quant_method": "gptq"}}, "quantised already"),
-    "eos beyond the vocabulary": ({"eos_token_id": [2, 10**6]}, "eot id.*1000000"),
+    "eos beyond the vocabulary": ({"eos_token_id": [2, 10**6]}, "config.json: eot id.*1000000"),
+    "bos beyond the vocabulary": ({"bos_token_id": 10**6}, "config.json: bos id.*1000000"),
     "eos no number": ({"eos_token_id": "2"}, "eos_token_id"),
 }
 
@@ -109,9 +110,11 @@ def test_weights_beyond_half_precision_need_a_wider_type(tmp_path: Path) -> None
     source = HuggingFace(dtype="F32")
     source.arrays["lm_head.weight"][0, 0] = -1e6
     folder = source.write(tmp_path / "m")
-    for outtype in (None, "f16", "q8_0", "q6_k"):
-        refused(folder, outtype=outtype).match("lm_head.weight.*1e.06 does not fit.*bf16")
-    convert_checkpoint(folder, tmp_path / "wide.gguf", outtype="bf16")
+    for outtype in (None, "f16"):
+        refused(folder, outtype=outtype).match("lm_head.weight.*up to 1e.06 do not fit f16.*bf16")
+    # A block stores its scale in half precision, not its weights.
+    for outtype in ("bf16", "q8_0", "q4_0"):
+        convert_checkpoint(folder, tmp_path / "wide.gguf", outtype=outtype)
 
 
 # What is done to a directory of three shards -> what the message must say.
@@ -211,7 +214,20 @@ VOCABULARIES: dict[str, tuple[dict[str, Any], str]] = {
     "negative added id": ({"added_tokens.json": {"x": -1}}, "expected an id"),
     "added id no number": ({"added_tokens.json": {"x": None}}, "expected an id"),
     "two pieces, one id": ({"added_tokens.json": {"x": 9, "y": 9}}, "an id of its own"),
-    "unknown bos": ({"tokenizer_config.json": {"bos_token": "<bos>"}}, "bos piece.*'<bos>'"),
+    "unknown bos": (
+        {"special_tokens_map.json": {"bos_token": "<bos>"}},
+        "special_tokens_map.json: bos piece: expected one of tokenizer.model, found '<bos>'",
+    ),
+    "long piece": (decoder("272", "x" * 513), "tokenizer_config.json: added piece .*up to 512"),
+    "half a pair": (decoder("272", "\ud800"), "tokenizer_config.json: .*half a surrogate pair"),
+    "template name": (
+        {"tokenizer_config.json": {"chat_template": [{"name": "a\nb", "template": ""}]}},
+        "a short printable name",
+    ),
+    "template without end": (
+        {"tokenizer_config.json": {"chat_template": "x" * (1 << 20) + "x"}},
+        "up to 1 MiB",
+    ),
     "bos no text": ({"tokenizer_config.json": {"bos_token": 1}}, "bos_token"),
     "add_bos no bool": ({"tokenizer_config.json": {"add_bos_token": "yes"}}, "add_bos_token"),
     "template no text": ({"tokenizer_config.json": {"chat_template": 3}}, "chat_template"),
@@ -221,7 +237,10 @@ VOCABULARIES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "settings no object": ({"tokenizer_config.json": []}, "a JSON object, found a list"),
     "eos twice in JSON": ({"generation_config.json": '{"a": 1, "a": 2}'}, "appears twice"),
-    "huge eos": ({"generation_config.json": {"eos_token_id": [2, 2**70]}}, "eot id"),
+    "huge eos": (
+        {"generation_config.json": {"eos_token_id": [2, 2**70]}},
+        "generation_config.json: eot id",
+    ),
 }
 
 
@@ -239,7 +258,13 @@ def test_more_pieces_than_rows_are_refused(tmp_path: Path) -> None:
 def test_repeated_and_empty_pieces_are_refused(tmp_path: Path) -> None:
     values = config(vocab_size=N_PIECES + 1)
     source = HuggingFace(values, tokenizer=sentencepiece([("a", NORMAL)]))
-    refused(source.write(tmp_path / "a")).match(f"piece {N_PIECES}.*'a', also piece 260")
+    refused(source.write(tmp_path / "a")).match("different ones, found 'a' 2 times")
+    both = sentencepiece([("▁b", NORMAL), (" b", USER_DEFINED), ("▁▁b", USER_DEFINED)])
+    source = HuggingFace(config(vocab_size=N_PIECES + 3), tokenizer=both)
+    convert_checkpoint(source.write(tmp_path / "c"), tmp_path / "c.gguf")
+    both = sentencepiece([(" b", USER_DEFINED), ("▁b", USER_DEFINED)])  # one text in GGUF
+    source = HuggingFace(config(vocab_size=N_PIECES + 2), tokenizer=both)
+    refused(source.write(tmp_path / "d")).match("different ones, found ' b' 2 times")
     source = HuggingFace(values, tokenizer=sentencepiece([("", NORMAL)]))
     refused(source.write(tmp_path / "b")).match("piece")
 
@@ -293,10 +318,16 @@ def test_options_are_checked_before_the_source(tmp_path: Path) -> None:
 def test_a_source_is_never_written_over(tmp_path: Path) -> None:
     folder = HuggingFace().write(tmp_path / "m")
     before = (folder / "model.safetensors").read_bytes()
-    for out in (folder / "model.safetensors", folder / "tokenizer.model", folder / "config.json"):
+    for name in (*SMALL_FILES, "model.safetensors"):
+        if not (folder / name).exists():
+            (folder / name).write_text("x" if name.endswith("jinja") else "{}")
+    for out in (folder / name for name in (*SMALL_FILES, "model.safetensors")):
         with pytest.raises(ConfigError, match="replace its own input"):
             convert_checkpoint(folder, out)
     assert (folder / "model.safetensors").read_bytes() == before
+    folder = HuggingFace().write(tmp_path / "shards", n_shards=2)
+    with pytest.raises(ConfigError, match="replace its own input"):
+        convert_checkpoint(folder, folder / INDEX)
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,38 @@ def test_added_tokens_follow_the_pieces(tmp_path: Path, out: Path) -> None:
         assert file.get_strings("tokenizer.ggml.tokens")[N_PIECES] == "[PAD]"
         assert file.get_ints("tokenizer.ggml.token_type")[N_PIECES] == CONTROL
         assert file.get_int("tokenizer.ggml.padding_token_id") == N_PIECES
+
+
+@pytest.mark.parametrize("says", [True, False, None])
+def test_the_space_before_texts_is_as_the_settings_say(
+    says: bool | None, tmp_path: Path, out: Path
+) -> None:
+    files = {"tokenizer_config.json": {"add_prefix_space": says}}
+    model = replace(sentencepiece(), add_dummy_prefix=says is None)
+    convert_checkpoint(HuggingFace(tokenizer=model, files=files).write(tmp_path / "m"), out)
+    with GgufFile.open(out) as file:
+        assert file.get_bool("tokenizer.ggml.add_space_prefix") is (says is not False)
+
+
+@pytest.mark.parametrize("token", [-1, N_PIECES])
+def test_padding_that_is_no_row_is_left_out(token: int, tmp_path: Path, out: Path) -> None:
+    values = config(pad_token_id=token)
+    convert_checkpoint(HuggingFace(values).write(tmp_path / "m"), out)
+    with GgufFile.open(out) as file:
+        assert not file.has("tokenizer.ggml.padding_token_id")
+
+
+def test_absent_names_leave_the_ids_of_the_model(tmp_path: Path, out: Path) -> None:
+    files = {
+        "tokenizer_config.json": {"bos_token": "", "eos_token": {"content": ""}},
+        "generation_config.json": {"eos_token_id": -1},
+    }
+    values = config(bos_token_id=-1, eos_token_id=-1, pad_token_id=-1)
+    convert_checkpoint(HuggingFace(values, files=files).write(tmp_path / "m"), out)
+    with GgufFile.open(out) as file:
+        assert file.get_int("tokenizer.ggml.bos_token_id") == 1
+        assert file.get_int("tokenizer.ggml.eos_token_id") == 2
+        assert not file.has("tokenizer.ggml.eot_token_id")
 
 
 def test_a_piece_named_as_padding_keeps_its_type(tmp_path: Path, out: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pyllama_rt.errors import FormatError, shown
 from pyllama_rt.tokenizer.model_proto import UNUSED, USER_DEFINED
+from pyllama_rt.tokenizer.vocabulary import Vocabulary
 
 ADDED_SCORE = -1000.0
 """Score of pieces that no merge may produce; any below all learnt scores does."""
@@ -25,19 +26,27 @@ SPECIAL_KEYS = {
 """Role of a special piece -> its key under `tokenizer.ggml.`."""
 
 
+class SpecialId(NamedTuple):
+    """The id of a special piece, and the file that said it."""
+
+    token: int
+    source: object
+
+
 @dataclass
-class Vocabulary:
+class VocabularyDraft:
     """Pieces with scores and types (numbers of `model_proto`), one entry per id.
 
-    source: the file, for messages. special_ids: by role, a key of SPECIAL_KEYS.
-    chat_templates: Jinja text by name, "" the default one.
+    source: the file, for messages. files: everything that was read.
+    special_ids: by role, a key of SPECIAL_KEYS. chat_templates: Jinja text by name, "" the default.
     """
 
-    source: str
+    source: Path
     pieces: list[str]
     scores: list[float]
     types: list[int]
-    special_ids: dict[str, int] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+    special_ids: dict[str, SpecialId] = field(default_factory=dict)
     add_bos: bool = True
     add_eos: bool = False
     add_space_prefix: bool = True
@@ -61,18 +70,18 @@ class Vocabulary:
     def gguf_keys(self) -> dict[str, Any]:
         """All `tokenizer.*` keys.
 
-        Raises: FormatError for pieces that are empty or repeated, scores that are not finite, and
-            special ids outside the vocabulary.
+        Raises: FormatError for what the reader of such a file would refuse.
         """
-        self._check()
+        texts = self._texts()
+        self._check(texts)
         ids = {
             f"tokenizer.ggml.{SPECIAL_KEYS[role]}": token
-            for role, token in self.special_ids.items()
+            for role, (token, _) in self.special_ids.items()
         }
         return {
             "tokenizer.ggml.model": "llama",
             "tokenizer.ggml.pre": "default",
-            "tokenizer.ggml.tokens": self._texts(),
+            "tokenizer.ggml.tokens": texts,
             "tokenizer.ggml.scores": np.array(self.scores, np.float32),
             "tokenizer.ggml.token_type": np.array(self.types, np.int32),
             **ids,
@@ -100,24 +109,22 @@ class Vocabulary:
             keys["tokenizer.chat_template"] = self.chat_templates[""]
         return keys
 
-    def _check(self) -> None:
-        seen: dict[str, int] = {}
-        for i, piece in enumerate(self.pieces):
-            if not piece:
-                raise self._error(f"piece {i}", "some text", "none")
-            first = seen.setdefault(piece, i)
-            if first != i:
-                raise self._error(
-                    f"piece {i}", "a new piece", f"{shown(piece)}, also piece {first}"
+    def _check(self, texts: list[str]) -> None:
+        """By the rules of the reader, so that no file is written that nobody loads."""
+        for role, (token, source) in self.special_ids.items():
+            if not 0 <= token < len(texts):
+                raise FormatError.at(
+                    source, f"{role} id", expected=f"0 to {len(texts) - 1}", found=shown(token)
                 )
-            if not math.isfinite(self.scores[i]):
-                raise self._error(f"score of piece {i}", "a finite number", self.scores[i])
-        for role, token in self.special_ids.items():
-            if not 0 <= token < len(self.pieces):
-                raise self._error(f"{role} id", f"0 to {len(self.pieces) - 1}", token)
-        for flag, role in ((self.add_bos, "bos"), (self.add_eos, "eos")):
-            if flag and role not in self.special_ids:
-                raise self._error(f"add_{role}_token", f"a {role} piece", "none")
-
-    def _error(self, name: str, expected: object, found: object) -> FormatError:
-        return FormatError.at(self.source, name, expected=expected, found=found)
+        ids = {role: token for role, (token, _) in self.special_ids.items()}
+        Vocabulary(
+            source=str(self.source),
+            pieces=texts,
+            scores=self.scores,
+            types=self.types,
+            unk_id=ids.get("unk"),
+            bos_id=ids.get("bos"),
+            eos_id=ids.get("eos"),
+            add_bos=self.add_bos,
+            add_eos=self.add_eos,
+        )
