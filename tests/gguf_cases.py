@@ -127,6 +127,8 @@ def _metadata_cases() -> None:
     again = [*text("general.name")[1:], *text("again")]
     _header("11-duplicate-key", n_keys=n_keys, more_keys=again)
     _key("12-key-with-nul", "a\0b", number(UINT8, 1))
+    _key("12-key-with-c1", "a\x9b31m", number(UINT8, 1))
+    _key("12-key-with-bidi", "a\u202eb", number(UINT8, 1))
     _key("12-key-not-utf8", b"a\xff", number(UINT8, 1))
     for kind in (13, -1):
         _key(f"13-value-type-{kind}", "k", [u32(kind), bytes(8)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -109,9 +111,10 @@ def run_command(arguments: Sequence[str]) -> int:
     """Runs one subcommand and reports its errors, one line each on stderr.
 
     Returns: the exit status: 0; 2 for wrong input; 130 after Ctrl-C; 141 if the reader of stdout
-        went away.
+        went away. SIGTERM and SIGHUP leave by SystemExit, so that half-written files are removed.
     """
     prepare_streams()
+    _exit_on_signals()
     try:
         status = _invoke(arguments)
         flush_stdout()
@@ -135,6 +138,20 @@ def run_command(arguments: Sequence[str]) -> int:
     else:
         return status
     return USAGE
+
+
+def _exit_on_signals() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        # What is ignored stays so: nohup asks for it.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _invoke(arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pyllama_rt.cli.streams import printable
 from pyllama_rt.quant.plan import Plan, PlannedTensor
 
 _COLUMNS = ("tensor", "shape", "from", "to", "bytes")
@@ -34,7 +35,7 @@ def print_table(plan: Plan) -> None:
 def print_written(out: Path, plan: Plan) -> None:
     """One line on stderr about a file that was written."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"{out}: {plan.mix.name}, {_totals(plan)}")
+    console.print(printable(f"{out}: {plan.mix.name}, {_totals(plan)}"))
     _print_fallbacks(plan, console)
 
 

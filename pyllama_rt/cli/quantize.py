@@ -20,7 +20,7 @@ _SOURCE = typer.Argument(
     show_default=False,
 )
 _OUT = typer.Argument(
-    metavar="[OUT.gguf]", help="The file to write; --dry-run needs none.", show_default=False
+    metavar="OUT.gguf", help="The file to write; --dry-run needs none.", show_default=False
 )
 _TYPE = typer.Argument(
     metavar="TYPE",
@@ -43,7 +43,7 @@ _THREADS = typer.Option(metavar="N", help="Threads. Default: all physical cores.
 
 def quantize(
     source: Annotated[Path, _SOURCE],
-    out: Annotated[str, _OUT],
+    out: Annotated[str | None, _OUT] = None,
     type_: Annotated[str | None, _TYPE] = None,
     *,
     pure: Annotated[bool, _PURE] = False,
@@ -73,16 +73,17 @@ def quantize(
         check_int("--threads", threads, 1, MAX_THREADS)
     overrides = tensor_types or []
     again = allow_requantize
-    if dry_run:
-        wanted = out if type_ is None else type_
+    wanted = type_ or out
+    if dry_run and wanted is not None:
         print_table(
             plan_file(source, wanted, pure=pure, tensor_types=overrides, allow_requantize=again)
         )
         return
-    if type_ is None:
+    if out is None or type_ is None:
+        found = source if out is None else f"{source} and {out}"
         raise ConfigError(
-            f"quantize needs IN.gguf, OUT.gguf and TYPE, found {source} and {out}; for the sizes "
-            "alone add --dry-run"
+            f"quantize needs IN.gguf, OUT.gguf and TYPE, found {found}; for the sizes alone give "
+            "IN.gguf, TYPE and --dry-run"
         )
     with file_progress("Quantising") as move:
         plan = quantize_file(

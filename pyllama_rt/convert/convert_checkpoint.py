@@ -10,11 +10,12 @@ from pyllama_rt.convert.checkpoint import Checkpoint
 from pyllama_rt.convert.huggingface import open_huggingface
 from pyllama_rt.convert.llama2c import open_llama2c
 from pyllama_rt.convert.write import Progress, add_type_keys, check_output, write_tensors
-from pyllama_rt.errors import ConfigError
+from pyllama_rt.errors import ConfigError, UnsupportedError
 from pyllama_rt.formats.gguf import GgufWriter
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
 from pyllama_rt.quant.mixes import ModelTraits, find_mix
 from pyllama_rt.quant.plan import Plan, make_plan
+from pyllama_rt.small_file import open_regular
 
 
 def convert_checkpoint(
@@ -61,6 +62,18 @@ def convert_checkpoint(
     return plan
 
 
+_PICKLE_HINT = "PyTorch checkpoints are not supported yet; save the model as safetensors"
+
+
+def _refuse_pickles(path: Path) -> None:
+    """Raises UnsupportedError for a pytorch_model.bin, which a llama2.c file may be named like."""
+    with open(open_regular(path), "rb") as file:
+        head = file.read(4)
+    # A zip archive, or a pickle of protocols 2 to 5 as older versions wrote it.
+    if head == b"PK\x03\x04" or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"):
+        raise UnsupportedError(f"{path}: {_PICKLE_HINT}")
+
+
 def _open(path: Path, tokenizer: Path | None, stack: ExitStack) -> Checkpoint:
     """The reader for what `path` is."""
     if path.is_dir():
@@ -72,11 +85,13 @@ def _open(path: Path, tokenizer: Path | None, stack: ExitStack) -> Checkpoint:
     if not path.exists():
         raise ConfigError(f"{path}: no such file or directory; name a checkpoint to convert")
     if path.suffix == ".bin":
+        _refuse_pickles(path)
         return open_llama2c(path, stack, tokenizer)
     hints = {
         ".gguf": "it is GGUF already; change its type with pyllama-rt quantize",
         ".safetensors": "name the directory that holds it with config.json and tokenizer.model",
-        ".pth": "PyTorch checkpoints are not supported yet; save the model as safetensors",
+        ".pth": _PICKLE_HINT,
+        ".pt": _PICKLE_HINT,
     }
     hint = hints.get(path.suffix, "name a Hugging Face directory or a llama2.c .bin file")
     raise ConfigError(f"{path}: not a checkpoint that can be converted: {hint}")

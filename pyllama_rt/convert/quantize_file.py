@@ -21,6 +21,7 @@ from pyllama_rt.convert.write import (
 from pyllama_rt.errors import ConfigError
 from pyllama_rt.formats.gguf import GgufFile, GgufWriter
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES, TensorType
+from pyllama_rt.models.registry import architecture
 from pyllama_rt.quant.mixes import ModelTraits, find_mix
 from pyllama_rt.quant.plan import Plan, check_requantization, make_plan
 
@@ -45,7 +46,8 @@ def quantize_file(
         type: A type or mix, as q8_0 or q4_k_m, in any letter case.
         pure: One type for all weights instead of the mix's choice for each.
         tensor_types: `REGEX=TYPE` for tensors whose names match; the first that matches wins.
-        allow_requantize: Take weights that are quantised already, which adds to their error.
+        allow_requantize: Take weights that are quantised already to other blocks, which adds to
+            their error; back to floats they may always be written.
         n_threads: Threads that quantise; None for all cores. The file does not depend on it.
     Returns:
         What was written.
@@ -101,14 +103,14 @@ class _Promised:
 
 def _plan_config(path: Path, type: str, pure: bool, overrides: Sequence[str]) -> Plan:
     mix = find_mix(type)
-    architecture, config, reader = read_config(path)
+    arch, config, reader = read_config(path)
     is_tied = reader.get_bool("tie_word_embeddings", False)
     tensors = [
         _Promised(expected.gguf, expected.shape, TENSOR_TYPES["f32"])
-        for expected in expected_tensors(architecture, config)
+        for expected in expected_tensors(arch, config)
         if not expected.spec.optional or (expected.gguf == "output.weight" and not is_tied)
     ]
-    keys = {"general.architecture": architecture.name, **architecture.metadata(config)}
+    keys = {"general.architecture": arch.name, **arch.metadata(config)}
     traits = ModelTraits.of(keys, (tensor.name for tensor in tensors))
     return make_plan(mix, traits, tensors, pure=pure, overrides=overrides)
 
@@ -117,7 +119,8 @@ def _plan_gguf(file: GgufFile, type: str, pure: bool, overrides: Sequence[str]) 
     mix = find_mix(type)
     if not file.tensors:
         raise ConfigError(f"{file.path}: the file holds no tensors to quantise")
-    file.get_str("general.architecture")
+    # What must keep its precision differs between architectures; of unknown ones nobody knows.
+    architecture(file.get_str("general.architecture"), file.path)
     with naming(file.path):
         traits = ModelTraits.of(file.metadata, file.tensors)
     return make_plan(mix, traits, file.tensors.values(), pure=pure, overrides=overrides)

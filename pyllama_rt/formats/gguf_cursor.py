@@ -68,7 +68,10 @@ class Cursor:
         return self.skip(n_bytes, field), self.position
 
     def identifier(self, field: str, limit: int) -> str:
-        """Read a key or a tensor name: not empty, UTF-8, no control characters."""
+        """Read a key or a tensor name: not empty, UTF-8, printable.
+
+        Control and bidirectional characters would change what a terminal shows.
+        """
         at = self.position
         start, end = self.string(field, limit)
         raw = bytes(self.data[start:end])
@@ -76,8 +79,6 @@ class Cursor:
             text = raw.decode()
         except UnicodeDecodeError:
             text = ""
-        if not text or any(ch < " " or ch == "\x7f" for ch in text):
-            raise self.error(
-                field, expected="UTF-8 text without control characters", found=shown(raw), at=at
-            )
+        if not text.isprintable() or not text:
+            raise self.error(field, expected="printable UTF-8 text", found=shown(raw), at=at)
         return text

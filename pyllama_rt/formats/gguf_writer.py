@@ -194,9 +194,8 @@ class GgufWriter:
             raise StateError(f"{self.path}: too late to {action}: the data has begun")
 
     def _check_name(self, name: str, what: str, limit: int) -> None:
-        is_clean = name and not any(ch < " " or ch == "\x7f" for ch in name)
-        # A lone surrogate has no UTF-8 form; it would otherwise fail after hours of conversion.
-        is_clean = is_clean and not any("\ud800" <= ch <= "\udfff" for ch in name)
+        # So is no lone surrogate, which would otherwise fail after hours of conversion.
+        is_clean = name and name.isprintable()
         if not is_clean or len(name.encode()) > limit:
             raise ConfigError(
                 f"{self.path}: {what}: expected 1 to {limit} bytes of text without control "

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyllama_rt import _core
+from pyllama_rt.config import MAX_THREADS, check_int
 from pyllama_rt.errors import ConfigError, ShapeError, shown
 from pyllama_rt.formats.tensor_types import WEIGHT_TYPES, TensorType, tensor_type
-
-_MAX_THREADS = 1024
 
 
 def quantize(
@@ -128,9 +127,5 @@ def _bytes_of(data: bytes | bytearray | memoryview | NDArray[np.uint8]) -> NDArr
 def _thread_count(n_threads: int | None) -> int:
     if n_threads is None:
         return _core.default_threads()
-    if not 1 <= n_threads <= _MAX_THREADS:
-        raise ConfigError(
-            f"n_threads: expected 1 to {_MAX_THREADS}, or None for all cores, "
-            f"found {shown(n_threads)}"
-        )
+    check_int("n_threads", n_threads, 1, MAX_THREADS)
     return n_threads

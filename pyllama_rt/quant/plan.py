@@ -127,9 +127,12 @@ def make_plan(
 
 
 def check_requantization(plan: Plan, source: object) -> None:
-    """Raises ConfigError if a tensor that is quantised already would be quantised once more."""
+    """Raises ConfigError if a tensor that is quantised already would be quantised once more.
+
+    Written as floats it keeps what is left of it.
+    """
     for tensor in plan.tensors:
-        if tensor.source.is_quantized and tensor.type != tensor.source:
+        if tensor.source.is_quantized and tensor.type.is_quantized and tensor.type != tensor.source:
             raise ConfigError(
                 f"{source}: tensor {tensor.name} is {tensor.source.name} already and would lose "
                 f"quality a second time as {tensor.type.name}; start from an F16, BF16 or F32 "

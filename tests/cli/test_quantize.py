@@ -70,6 +70,8 @@ def test_a_dry_run_takes_a_config(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
+        (),
+        ("--dry-run",),
         ("q8_0",),
         ("out.gguf", "q9"),
         ("out.gguf", "q8_0", "--threads", "0"),

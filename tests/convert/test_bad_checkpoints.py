@@ -309,6 +309,12 @@ def test_other_files_are_refused_with_a_hint(name: str, tmp_path: Path) -> None:
     assert refused(tmp_path / "absent").type is ConfigError
 
 
+@pytest.mark.parametrize("head", [b"PK\x03\x04", b"\x80\x02\x8a\x0a"])
+def test_pickles_are_told_from_llama2c(head: bytes, tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(head + bytes(99))
+    refused(tmp_path / "pytorch_model.bin").match("PyTorch checkpoints are not supported yet")
+
+
 def test_options_are_checked_before_the_source(tmp_path: Path) -> None:
     folder = HuggingFace().write(tmp_path / "m")
     refused(folder, outtype="q4_k_x").match("did you mean")

@@ -177,6 +177,22 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "out.bin").stat().st_mode) == 0o640
 
 
+@posix
+def test_permissions_of_the_old_file_stay(target: Path) -> None:
+    target.chmod(0o640)
+    with atomic_file(target) as file:
+        file.write(b"new")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_impossible_names_are_one_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot"), atomic_file(tmp_path / name):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_same_file(target: Path) -> None:
     other = target.parent / "other.bin"
     other.write_bytes(b"old")

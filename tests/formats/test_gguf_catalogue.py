@@ -37,7 +37,7 @@ REASONS = {
     "09": "length of key 19",
     "10": "key 19 at byte",
     "11": "expected a new key, found 'general.name'",
-    "12": "UTF-8 text without control characters",
+    "12": "expected printable UTF-8 text, found b",
     "13-value": "type of 'k' at byte 6764: expected a value type",
     "13-element": "element type of 'k' at byte 6768: expected a value type",
     "14": "value of 'k'",

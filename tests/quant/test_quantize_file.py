@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pyllama_rt.convert import lazy_tensor, plan_file, quantize_file
-from pyllama_rt.errors import ConfigError, FormatError, NumericsError
+from pyllama_rt.errors import ConfigError, FormatError, NumericsError, UnsupportedError
 from pyllama_rt.formats.gguf import GgufFile, GgufWriter, ValueType
 from pyllama_rt.quant import dequantize, quantize
 
@@ -187,6 +187,17 @@ def test_its_own_input_is_refused(source: Path, tmp_path: Path) -> None:
     assert source.read_bytes() == before
 
 
+def test_unknown_architectures_are_refused(tmp_path: Path, out: Path) -> None:
+    with GgufWriter(tmp_path / "in.gguf") as writer:
+        writer.add("general.architecture", "lama")
+        writer.add("lama.block_count", 1)
+        writer.declare("blk.0.ssm_conv1d.weight", (4, 32), "f16")
+        writer.write_tensor("blk.0.ssm_conv1d.weight", bytes(256))
+    with pytest.raises(UnsupportedError, match=r"in\.gguf: architecture 'lama'.* mean 'llama'"):
+        quantize_file(tmp_path / "in.gguf", out, "q8_0")
+    assert not out.exists()
+
+
 def test_quantising_again_needs_the_option(source: Path, tmp_path: Path, out: Path) -> None:
     quantize_file(source, tmp_path / "q8.gguf", "q8_0")
     with pytest.raises(ConfigError, match=r"q8_0 already.*--allow-requantize"):
@@ -194,6 +205,9 @@ def test_quantising_again_needs_the_option(source: Path, tmp_path: Path, out: Pa
     with pytest.raises(ConfigError, match="--allow-requantize"):
         plan_file(tmp_path / "q8.gguf", "q4_0")
     assert not out.exists()
+    quantize_file(tmp_path / "q8.gguf", out, "f16")
+    with GgufFile.open(out) as file:
+        assert file.tensors["output.weight"].type.name == "f16"
     quantize_file(tmp_path / "q8.gguf", out, "q8_0")
     assert out.read_bytes() == (tmp_path / "q8.gguf").read_bytes()
     quantize_file(tmp_path / "q8.gguf", out, "q4_0", allow_requantize=True)
