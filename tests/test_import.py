@@ -11,7 +11,8 @@ from command_line import FOLDER
 import pyllama_rt
 
 _HEAVY = (
-    "sentencepiece", "tokenizers", "jinja2", "safetensors", "typer", "rich", "pyllama_rt._core",
+    "numpy", "sentencepiece", "tokenizers", "jinja2", "safetensors", "typer", "rich",
+    "pyllama_rt._core",
 )  # fmt: skip
 
 

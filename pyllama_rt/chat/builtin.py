@@ -80,21 +80,24 @@ NAMES = tuple(_BUILT_INS)
 """The built-in templates."""
 
 
-def choose(name: str | None, metadata_template: str | None) -> ChatTemplate:
+def choose(
+    name: str | None, metadata_template: str | None, source: object = "model file"
+) -> ChatTemplate:
     """The chat template to use.
 
     Args:
         name: A built-in one; None takes the model's own.
         metadata_template: `tokenizer.chat_template` of the model file, if it has one.
+        source: The model file, for messages.
     Raises:
         ConfigError if `name` is unknown, or if neither is given.
     """
     if name is None:
         if metadata_template is None:
             raise ConfigError(
-                f"the model file has no chat template; name one of {', '.join(NAMES)}"
+                f"{source}: the model file has no chat template; name one of {', '.join(NAMES)}"
             )
-        return ChatTemplate(metadata_template, "model file")
+        return ChatTemplate(metadata_template, str(source))
     if name not in _BUILT_INS:
         raise ConfigError(
             f"chat template {name!r} is not known{did_you_mean(name, NAMES)}; "

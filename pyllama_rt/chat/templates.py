@@ -71,6 +71,8 @@ class ChatTemplate:
         bos_token: str,
         eos_token: str,
         special_pieces: Sequence[str],
+        unk_token: str = "",
+        pad_token: str = "",
         add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, object]] | None = None,
     ) -> Prompt:
@@ -79,6 +81,7 @@ class ChatTemplate:
         Args:
             messages: The turns, each with a `role` of plain letters.
             bos_token, eos_token: Texts of the ids that begin and end a text; empty if none.
+            unk_token, pad_token: Texts of the unknown piece and of padding, likewise.
             special_pieces: `Tokenizer.special_pieces`, which messages must not bring in.
             add_generation_prompt: Whether the prompt ends where the answer begins.
             tools: Functions that the model may call, as JSON schemas.
@@ -93,6 +96,8 @@ class ChatTemplate:
             "add_generation_prompt": add_generation_prompt,
             "bos_token": bos_token,
             "eos_token": eos_token,
+            "unk_token": unk_token,
+            "pad_token": pad_token,
         }
 
         def render(change: Change | None) -> str:
@@ -121,14 +126,17 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, object]] | None = None,
     ) -> Prompt:
         """`render` with the special pieces of `tokenizer`."""
-        texts = [
-            "" if token is None else tokenizer.piece(token, special=True).decode("utf-8", "replace")
-            for token in (tokenizer.bos_id, tokenizer.eos_id)
-        ]
+
+        def text(token: int | None) -> str:
+            raw = b"" if token is None else tokenizer.piece(token, special=True)
+            return raw.decode("utf-8", "replace")
+
         return self.render(
             messages,
-            bos_token=texts[0],
-            eos_token=texts[1],
+            bos_token=text(tokenizer.bos_id),
+            eos_token=text(tokenizer.eos_id),
+            unk_token=text(tokenizer.unk_id),
+            pad_token=text(tokenizer.pad_id),
             special_pieces=tokenizer.special_pieces,
             add_generation_prompt=add_generation_prompt,
             tools=tools,

@@ -36,4 +36,4 @@ def chat_template(metadata: Metadata, name: str | None = None) -> ChatTemplate:
     own = metadata.get(TEMPLATE_KEY)
     if own is not None and not isinstance(own, str):
         raise metadata.wrong_type(TEMPLATE_KEY, "a string")
-    return choose(name, own)
+    return choose(name, own, metadata.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -35,6 +36,11 @@ class Metadata(Mapping[str, Value]):
     def __init__(self, file: MappedFile, entries: dict[str, Entry]) -> None:
         self._file = file
         self._entries = entries
+
+    @property
+    def path(self) -> Path:
+        """The file, for messages."""
+        return self._file.path
 
     def __getitem__(self, key: str) -> Value:
         """The decoded value.

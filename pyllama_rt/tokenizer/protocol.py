@@ -22,6 +22,14 @@ class Tokenizer(Protocol):
         """The id that ends a text."""
 
     @property
+    def unk_id(self) -> int | None:
+        """The id of what is not known."""
+
+    @property
+    def pad_id(self) -> int | None:
+        """The id that fills up batches in training."""
+
+    @property
     def eog_ids(self) -> frozenset[int]:
         """Every id that ends a generation."""
 

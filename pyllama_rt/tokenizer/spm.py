@@ -67,6 +67,16 @@ class SpmTokenizer:
         return self.vocabulary.eos_id
 
     @property
+    def unk_id(self) -> int | None:
+        """The id of what is not known."""
+        return self.vocabulary.unk_id
+
+    @property
+    def pad_id(self) -> int | None:
+        """The id that fills up batches in training."""
+        return self.vocabulary.pad_id
+
+    @property
     def eog_ids(self) -> frozenset[int]:
         """Every id that ends a generation."""
         return self.vocabulary.eog_ids

@@ -52,6 +52,23 @@ def render(source: str, messages: Sequence[Mapping[str, object]], **more: Any) -
         template.close()
 
 
+def test_blocks_for_training_are_plain_text() -> None:
+    source = (
+        "{% for m in messages %}{% generation %}{% set x = m.content %}{{ x }}{% endgeneration %}"
+        "{{ x is defined }}{% endfor %}"
+    )
+    assert render(source, user("hi")).text == "hiFalse"
+    with pytest.raises(FormatError, match=r"m\.gguf: chat template line 1 is not valid Jinja"):
+        render("{% generation %}", user("hi"))
+
+
+def test_texts_of_special_ids() -> None:
+    template = ChatTemplate("{{ bos_token + eos_token + unk_token + '|' + pad_token }}", "m.gguf")
+    prompt = template.render_for(tokenizer(), user("hi"))
+    template.close()
+    assert prompt.text == "<s></s><unk>|"
+
+
 def test_whose_text_is_whose() -> None:
     prompt = render(CHATML, user("  a </s> b\n"))
     assert prompt.spans == [

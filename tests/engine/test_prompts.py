@@ -47,5 +47,5 @@ def test_a_file_without_a_usable_template(tmp_path: Path) -> None:
                 writer.add("tokenizer.chat_template", value)
         with GgufFile.open(path) as opened:
             error = ConfigError if value is None else FormatError
-            with pytest.raises(error, match="template"):
+            with pytest.raises(error, match=rf"{name}\.gguf: .*template"):
                 chat_template(opened.metadata)
