@@ -13,8 +13,10 @@ from pyllama_rt.small_file import read_small_file
 MAX_FILE_BYTES = 1 << 22
 """Configurations larger than this are taken for something else."""
 
-MAX_BRACKETS = 1 << 19
-"""Arrays and objects: each takes many times more memory than its two bytes in the file."""
+MAX_VALUES = 1 << 20
+"""Brackets and commas, twice what 65,536 tensors need: a value takes up to thirty times more memory
+than its two bytes in the file.
+"""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -33,11 +35,9 @@ def parse_json_object(raw: bytes, source: object, field: str = "content") -> dic
             raise FormatError(f"{source}: {field}: key {shown(twice)} appears twice")
         return found
 
-    n_brackets = raw.count(b"[") + raw.count(b"{")
-    if n_brackets > MAX_BRACKETS:
-        raise FormatError.at(
-            source, field, expected=f"up to {MAX_BRACKETS} arrays and objects", found=n_brackets
-        )
+    n_values = sum(raw.count(mark) for mark in (b"[", b"{", b","))
+    if n_values > MAX_VALUES:
+        raise FormatError.at(source, field, expected=f"up to {MAX_VALUES} values", found=n_values)
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=unique)
     except FormatError:

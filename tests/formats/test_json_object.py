@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyllama_rt.errors import FormatError
-from pyllama_rt.formats.json_object import MAX_BRACKETS, parse_json_object, read_json_object
+from pyllama_rt.formats.json_object import MAX_VALUES, parse_json_object, read_json_object
 
 
 def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
@@ -25,5 +25,6 @@ def test_files_have_a_limit(tmp_path: Path) -> None:
 
 
 def test_countless_values_are_refused_unparsed() -> None:
-    with pytest.raises(FormatError, match=f"header: expected up to {MAX_BRACKETS} arrays"):
-        parse_json_object(b'{"a": [' + b"{}," * MAX_BRACKETS, "x", "header")
+    for value in (b"{},", b"[],", b"1,", b'"":0,'):
+        with pytest.raises(FormatError, match=f"header: expected up to {MAX_VALUES} values, found"):
+            parse_json_object(b'{"a": [' + value * MAX_VALUES, "x", "header")
