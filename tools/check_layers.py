@@ -21,12 +21,13 @@ PACKAGE = "pyllama_rt"
 EXTENSION = f"{PACKAGE}._core"
 ROOT_LAYER = "__init__"
 
-LEAVES = {"errors", "config", "env", "metadata", "small_file"}
+LEAVES = {"errors", "config", "env", "metadata", "small_file", "closing"}
 MODEL_SIDE = {*LEAVES, "formats", "tokenizer", "graph", "models", "quant", "chat"}
 
 PYTHON_LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "env": set(),
+    "closing": set(),
     "config": {"errors"},
     "metadata": {"errors"},
     "small_file": {"errors"},

@@ -98,7 +98,7 @@ class TokenLevel(Vocabulary):
         )
 
     def _load(self, config: LoadConfig) -> None:
-        model = load_model(self.model_path, config)
+        model = load_model(self.model_path, config, all_logits=self._logits_all)
         self._session = Session(model, on_logits=self._keep if self._logits_all else None)
         self.tokenizer = model.tokenizer
         self.metadata = metadata_texts(model.metadata)

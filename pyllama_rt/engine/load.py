@@ -8,10 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from pyllama_rt import _core, env
+from pyllama_rt.closing import Closing
 from pyllama_rt.config import DEFAULT_N_CTX, LoadConfig
 from pyllama_rt.engine.memory import MemoryNeed, check_memory
 from pyllama_rt.errors import FormatError, StateError, UnsupportedError
@@ -37,7 +39,7 @@ class Threads:
         return cls(single, config.n_threads_batch or single)
 
 
-class Model:
+class Model(Closing):
     """A loaded model: weights, tokenizer and program. Many sessions may share it.
 
     Use as a context manager, or call `close`.
@@ -74,14 +76,19 @@ class Model:
         """Number of token ids."""
         return self.tokenizer.n_vocab
 
-    def memory_need(self) -> MemoryNeed:
-        """What the model takes with a full cache."""
+    def memory_need(self, *, all_logits: bool = False) -> MemoryNeed:
+        """What the model takes with a full cache.
+
+        Args: all_logits: whether the logits of every position are computed and kept.
+        """
         rows = min(self.config.n_batch, self.n_ctx)
+        outputs, kept = (rows, self.n_ctx) if all_logits else (1, 0)
         threads = max(self.threads.single, self.threads.batch)
         return MemoryNeed(
             weights=sum(info.n_bytes for info in self._file.tensors.values()),
             cache=self.program.kv_bytes_per_cell(self.config.kv_type) * self.n_ctx,
-            scratch=self.program.scratch_bytes(rows, 1, threads),
+            scratch=self.program.scratch_bytes(rows, outputs, threads),
+            logits=(outputs + kept) * self.n_vocab * np.dtype(np.float32).itemsize,
         )
 
     def new_cache(self) -> _core.KvCache:
@@ -93,29 +100,19 @@ class Model:
         self._program = None
         self._file.close()
 
-    def __enter__(self) -> Model:
-        """Nothing happens; `load_model` did the work."""
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes."""
-        self.close()
-
-
-def load_model(path: str | os.PathLike[str], config: LoadConfig | None = None) -> Model:
+def load_model(
+    path: str | os.PathLike[str], config: LoadConfig | None = None, *, all_logits: bool = False
+) -> Model:
     """Maps and checks a GGUF file, and binds its weights.
 
+    Args: all_logits: whether there must be memory for the logits of every position.
     Raises: FormatError if the file is damaged, UnsupportedError if this version cannot run it,
         ResourceError if memory is short, ConfigError if it cannot be opened.
     """
     with ExitStack() as stack:
         model = _bind(path, config or LoadConfig(), stack)
-        check_memory(model.memory_need(), model.path)
+        check_memory(model.memory_need(all_logits=all_logits), model.path)
         stack.pop_all()
         return model
 

@@ -14,9 +14,8 @@ from tiny_llama import write_tiny_llama
 from pyllama_rt.config import LoadConfig, SamplingConfig
 from pyllama_rt.engine.generate import generate_text, generate_tokens
 from pyllama_rt.engine.load import Model, load_model
-from pyllama_rt.engine.memory import MemoryNeed, check_memory
 from pyllama_rt.engine.session import Session
-from pyllama_rt.errors import ConfigError, ContextError, ResourceError, StateError
+from pyllama_rt.errors import ConfigError, ContextError, StateError
 
 GREEDY = SamplingConfig(temperature=0.0)
 
@@ -88,11 +87,6 @@ def test_a_closed_model_says_so(tmp_path: Path) -> None:
     model.close()
     with pytest.raises(StateError, match="the model is closed"):
         session.eval([1])
-
-
-def test_memory_is_checked_before_it_is_taken() -> None:
-    with pytest.raises(ResourceError, match=r"cache 1048576\.0 MiB.*smaller context"):
-        check_memory(MemoryNeed(weights=0, cache=1 << 40, scratch=0), "m.gguf")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
