@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "csrc/graph/ops.def"
 TARGET = ROOT / "pyllama_rt/graph/ops.py"
-ROW = re.compile(r'^PLRT_OP\((\w+), (\d+), (\d+), "([^"]*)"\)$', re.MULTILINE)
+ROW = re.compile(r'^PLRT_OP\((\w+), (\d+), (\d+), \w+, "([^"]*)"\)$', re.MULTILINE)
 
 HEADER = '''"""The ops of a graph; generated from csrc/graph/ops.def by tools/generate_ops.py."""
 

@@ -5,10 +5,12 @@
 
 #include <chrono>
 #include <cstring>
+#include <deque>
 #include <map>
 
 #include "backends/cpu/cpu_backend.h"
 #include "bindings/bindings.h"
+#include "bindings/gil.h"
 #include "core/checked.h"
 #include "kernels/registry.h"
 #include "runtime/executor.h"
@@ -27,6 +29,25 @@ std::span<const T> as_span(const py::array_t<T, flags>& array) {
     return {array.data(), static_cast<size_t>(array.size())};
 }
 
+/// Contiguous bytes of a Python object, which cannot be closed or resized meanwhile.
+class ExportedBytes {
+  public:
+    explicit ExportedBytes(const py::buffer& owner) {
+        if (PyObject_GetBuffer(owner.ptr(), &view_, PyBUF_SIMPLE) != 0) {
+            throw py::error_already_set();
+        }
+    }
+    ~ExportedBytes() { PyBuffer_Release(&view_); }
+    ExportedBytes(const ExportedBytes&) = delete;
+    ExportedBytes& operator=(const ExportedBytes&) = delete;
+
+    const uint8_t* data() const { return static_cast<const uint8_t*>(view_.buf); }
+    int64_t size() const { return view_.len; }
+
+  private:
+    Py_buffer view_;
+};
+
 /// Weights in memory that Python owns; the buffers stay exported while the program lives.
 class BufferWeights : public WeightSource {
   public:
@@ -34,14 +55,13 @@ class BufferWeights : public WeightSource {
              const py::buffer& buffer, int64_t offset) {
         const TensorTypeInfo& row = info(std::string_view(type));
         const int64_t n_bytes = checked_mul(row_bytes(row.type, cols), rows);
-        py::buffer_info view = buffer.request();
-        const int64_t size = checked_mul(view.size, view.itemsize);
+        views_.emplace_back(buffer);
+        const int64_t size = views_.back().size();
         require(offset >= 0 && offset <= size && n_bytes <= size - offset, ErrorKind::kFormat,
                 "tensor '", name, "' at byte ", offset, ": expected ", n_bytes,
                 " bytes inside a mapping of ", size);
-        const auto* data = static_cast<const uint8_t*>(view.ptr) + offset;
+        const uint8_t* data = views_.back().data() + offset;
         weights_[name] = {row.type, rows, cols, aligned(data, n_bytes, row)};
-        views_.push_back(std::move(view));
     }
 
     Weight get(const std::string& name, int64_t rows, int64_t cols) const override {
@@ -65,7 +85,7 @@ class BufferWeights : public WeightSource {
     }
 
     std::map<std::string, Weight> weights_;
-    std::vector<py::buffer_info> views_;
+    std::deque<ExportedBytes> views_;
     std::vector<AlignedBuffer> copies_;
 };
 
@@ -98,13 +118,15 @@ std::unique_ptr<BoundProgram> make_program(const std::string& graph,
     return bound;
 }
 
-/// Looks for a pending signal (Ctrl-C) at most every 20 ms, because that takes the GIL.
-class SignalPoll {
+/// Says when a step should end early: on Ctrl-C, looked for in the main thread alone (elsewhere
+/// Python has no signals) and at most every 20 ms because that takes the GIL, and at shutdown.
+class Interrupts {
   public:
     bool operator()() {
+        if (is_shutting_down()) return true;
         const auto now = std::chrono::steady_clock::now();
-        if (now < next_) return false;
-        next_ = now + std::chrono::milliseconds(20);
+        if (!in_main_thread_ || now < next_) return false;
+        next_ = now + kInterval;
         const py::gil_scoped_acquire gil;
         raised_ = PyErr_CheckSignals() != 0;
         return raised_;
@@ -112,8 +134,10 @@ class SignalPoll {
     bool raised() const { return raised_; }
 
   private:
-    std::chrono::steady_clock::time_point next_ =
-        std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+    static constexpr auto kInterval = std::chrono::milliseconds(20);
+
+    const bool in_main_thread_ = is_main_thread();
+    std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + kInterval;
     bool raised_ = false;
 };
 
@@ -125,10 +149,10 @@ py::array_t<float> step(BoundProgram& self, KvCache& cache, const Ids& ids,
     py::array_t<float> out({n_wanted, width});
     float* rows = out.mutable_data();
     const Batch batch{as_span(ids), as_span(sequences), as_span(wanted)};
-    SignalPoll poll;
+    Interrupts interrupts;
     try {
-        const py::gil_scoped_release free;
-        self.program->step(batch, cache, n_threads, std::ref(poll),
+        const ReleasedGil free;
+        self.program->step(batch, cache, n_threads, std::ref(interrupts),
                            [&](const float* data, int64_t n, int64_t stride) {
                                for (int64_t i = 0; i < n; ++i) {
                                    std::memcpy(rows + i * width, data + i * stride,
@@ -136,7 +160,7 @@ py::array_t<float> step(BoundProgram& self, KvCache& cache, const Ids& ids,
                                }
                            });
     } catch (const Error&) {
-        if (poll.raised()) throw py::error_already_set();
+        if (interrupts.raised()) throw py::error_already_set();
         throw;
     }
     return out;
@@ -148,6 +172,7 @@ KvType kv_type(const std::string& name) {
     fail(ErrorKind::kConfig, "kv_type: expected f32 or f16, found ", name);
 }
 
+/// Every call waits for a step that uses the cache, so none may hold the GIL meanwhile.
 void bind_cache(py::class_<KvCache>& cache) {
     cache
         .def(py::init([](const BoundProgram& program, const std::string& type, int64_t max_cells) {
@@ -155,15 +180,20 @@ void bind_cache(py::class_<KvCache>& cache) {
                                                   max_cells);
              }),
              py::arg("program"), py::arg("kv_type"), py::arg("max_cells"))
-        .def("create", &KvCache::create, "A new empty sequence's number.")
-        .def("release", &KvCache::release, py::arg("sequence"), "Forgets a sequence.")
-        .def("length", &KvCache::length, py::arg("sequence"), "Positions of a sequence.")
-        .def("truncate", &KvCache::truncate, py::arg("sequence"), py::arg("n"),
-             "Keeps the first n positions.")
-        .def("fork", &KvCache::fork, py::arg("sequence"), py::arg("n"),
-             "A new sequence that shares the first n positions.")
-        .def_property_readonly("allocated_bytes", &KvCache::allocated_bytes,
-                               "Bytes of the pages allocated so far.");
+        .def("create", &KvCache::create, py::call_guard<ReleasedGil>(),
+             "A new empty sequence's number.")
+        .def("release", &KvCache::release, py::call_guard<ReleasedGil>(), py::arg("sequence"),
+             "Forgets a sequence.")
+        .def("length", &KvCache::length, py::call_guard<ReleasedGil>(), py::arg("sequence"),
+             "Positions of a sequence.")
+        .def("truncate", &KvCache::truncate, py::call_guard<ReleasedGil>(), py::arg("sequence"),
+             py::arg("n"), "Keeps the first n positions.")
+        .def("fork", &KvCache::fork, py::call_guard<ReleasedGil>(), py::arg("sequence"),
+             py::arg("n"), "A new sequence that shares the first n positions.")
+        .def_property_readonly(
+            "allocated_bytes",
+            py::cpp_function(&KvCache::allocated_bytes, py::call_guard<ReleasedGil>()),
+            "Bytes of the pages allocated so far.");
 }
 
 }  // namespace

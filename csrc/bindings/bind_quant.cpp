@@ -8,6 +8,7 @@
 #include <string>
 
 #include "bindings/bindings.h"
+#include "bindings/gil.h"
 #include "core/checked.h"
 #include "core/errors.h"
 #include "core/tensor_type.h"
@@ -65,7 +66,7 @@ py::array_t<uint8_t> quantize(const std::string& type_name,
     uint8_t* target = out.mutable_data();
     Position bad;
     {
-        const py::gil_scoped_release release;
+        const ReleasedGil free;
         bad = quantize_rows(type, source, target, n_rows, n_cols, n_threads);
     }
     require(!bad.exists(), ErrorKind::kNumerics, "quantize: row ", bad.row, ", column ", bad.col,
@@ -86,7 +87,7 @@ py::array_t<float> dequantize(const std::string& type_name,
     py::array_t<float> out({n_rows, n_cols});
     const uint8_t* source = blocks.data();
     float* target = out.mutable_data();
-    const py::gil_scoped_release release;
+    const ReleasedGil free;
     parallel_for(n_threads, n_rows, rows_per_grain(n_cols), [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) {
             dequantize_row(type.type, source + row * stride, target + row * n_cols, n_cols);

@@ -20,7 +20,6 @@ int32_t sample(Sampler& self, const Logits& logits, const std::optional<Mask>& a
     std::span<const uint32_t> bits;
     if (allowed) bits = {allowed->data(), static_cast<size_t>(allowed->size())};
     const std::span<const float> row{logits.data(), static_cast<size_t>(logits.size())};
-    const py::gil_scoped_release free;
     return self.sample(row, bits);
 }
 

@@ -24,7 +24,9 @@ inline void spin_pause() {
 #endif
 }
 
-/// A counter that only grows (modulo 2^32) and that threads wait on: they spin, then sleep.
+/// A counter that only grows (modulo 2^32) and that threads wait on: they spin, offer their
+/// processor to others, then sleep. The spin is short because on a busy machine the thread that is
+/// waited for may need this very processor.
 /// A condition variable instead of std::atomic::wait, which older macOS targets lack.
 class alignas(64) WaitCounter {
   public:
@@ -42,10 +44,14 @@ class alignas(64) WaitCounter {
     }
 
     /// Returns as soon as the value differs from `old`.
-    void wait_while(uint32_t old, int n_spins) {
-        for (int i = 0; i < n_spins; ++i) {
+    void wait_while(uint32_t old) {
+        for (int i = 0; i < kPauses; ++i) {
             if (value() != old) return;
             spin_pause();
+        }
+        for (int i = 0; i < kYields; ++i) {
+            if (value() != old) return;
+            std::this_thread::yield();
         }
         std::unique_lock<std::mutex> lock(mutex_);
         n_sleepers_.fetch_add(1);
@@ -54,6 +60,9 @@ class alignas(64) WaitCounter {
     }
 
   private:
+    static constexpr int kPauses = 200;
+    static constexpr int kYields = 50;
+
     std::atomic<uint32_t> value_{0};
     std::atomic<int> n_sleepers_{0};
     std::mutex mutex_;

@@ -10,41 +10,27 @@
 #include <vector>
 
 #include "core/errors.h"
+#include "core/fork.h"
 #include "core/spin_wait.h"
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
 
 namespace plrt {
 namespace {
 
-constexpr int kSpins = 4000;  // about 0.1 ms: longer than the gap between two steps of a program
-
 thread_local bool inside_team = false;
-
-/// Spinning only helps while every thread of the team has a core of its own.
-int spins_for(int n_threads) {
-    static const int n_cores = std::max(1u, std::thread::hardware_concurrency());
-    return n_threads <= n_cores ? kSpins : 0;
-}
 
 /// The barrier of one run. A thread that has ended its work no longer counts, so that an error in
 /// one thread cannot leave the others waiting.
 class PoolTeam final : public Team {
   public:
     explicit PoolTeam(int n_threads)
-        : state_(static_cast<uint64_t>(n_threads)),
-          n_threads_(n_threads),
-          n_spins_(spins_for(n_threads)) {}
+        : state_(static_cast<uint64_t>(n_threads)), n_threads_(n_threads) {}
 
     int size() const override { return n_threads_; }
-    int n_spins() const { return n_spins_; }
 
     void barrier() override {
         const uint32_t generation = generation_.value();
         const uint64_t state = state_.fetch_add(kOneArrived) + kOneArrived;
-        if (!release_if_complete(state)) generation_.wait_while(generation, n_spins_);
+        if (!release_if_complete(state)) generation_.wait_while(generation);
     }
 
     /// Called once by each thread when its work has ended.
@@ -66,7 +52,6 @@ class PoolTeam final : public Team {
     std::atomic<uint64_t> state_;  // threads arrived << 32 | threads still in the team
     WaitCounter generation_;
     int n_threads_;
-    int n_spins_;
 };
 
 /// One run_parallel call.
@@ -101,11 +86,9 @@ struct Worker {
 
 class Pool {
   public:
-    /// Throws Error(kState) in a child process that has the pool's memory but not its threads.
+    int fork_generation() const { return fork_generation_; }
+
     void run(int n_threads, const std::function<void(Team&, int)>& work) {
-        require(!forked_.load(), ErrorKind::kState,
-                "threads: this process was forked after the library had started its threads; "
-                "start worker processes with the 'spawn' method, or use one thread");
         const std::lock_guard<std::mutex> turn(callers_);
         start_workers(n_threads - 1);
         Job job(n_threads, work);
@@ -116,12 +99,9 @@ class Pool {
             worker.call.advance();
         }
         job.run(0);
-        done_.wait_while(done, job.team.n_spins());
+        done_.wait_while(done);
         if (job.error) std::rethrow_exception(job.error);
     }
-
-    /// Runs in the child of a fork.
-    void mark_forked() { forked_.store(!workers_.empty()); }
 
   private:
     void start_workers(int n_workers) {
@@ -141,11 +121,9 @@ class Pool {
     }
 
     void serve(Worker& self, int index) {
-        int n_spins = 0;
         for (uint32_t seen = 0;; ++seen) {
-            self.call.wait_while(seen, n_spins);
+            self.call.wait_while(seen);
             Job& job = *self.job;
-            n_spins = job.team.n_spins();
             job.run(index);
             // The job lives on the caller's stack: after the last decrement it may be gone.
             if (job.n_pending.fetch_sub(1) == 1) done_.advance();
@@ -155,19 +133,18 @@ class Pool {
     std::mutex callers_;
     std::vector<std::unique_ptr<Worker>> workers_;
     WaitCounter done_;
-    std::atomic<bool> forked_{false};
+    const int fork_generation_ = plrt::fork_generation();
 };
 
-/// Never destroyed: its threads sleep until the process ends.
+/// Never destroyed: its threads sleep until the process ends. A forked child gets a pool of its
+/// own.
 Pool& pool() {
-    static Pool* const shared = [] {
-        auto* created = new Pool;
-#if defined(__unix__) || defined(__APPLE__)
-        pthread_atfork(nullptr, nullptr, [] { pool().mark_forked(); });
-#endif
-        return created;
-    }();
-    return *shared;
+    static std::atomic<Pool*> shared{nullptr};
+    Pool* current = shared.load();
+    if (current != nullptr && current->fork_generation() == fork_generation()) return *current;
+    auto fresh = std::make_unique<Pool>();
+    if (shared.compare_exchange_strong(current, fresh.get())) return *fresh.release();
+    return *current;  // another thread was first
 }
 
 class SingleTeam final : public Team {

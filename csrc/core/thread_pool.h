@@ -31,7 +31,7 @@ class Team {
 /// Runs `work(team, thread_index)` on `n_threads` threads, the caller being thread 0, and returns
 /// when all have ended. If any throws, all others still have to reach the same barriers; the first
 /// error is rethrown here. Calls from several threads wait for one another.
-/// Throws: Error(kResource) if threads cannot be started, Error(kState) after a fork.
+/// Throws: Error(kResource) if threads cannot be started, Error(kState) inside another team.
 void run_parallel(int n_threads, const std::function<void(Team&, int)>& work);
 
 /// Runs `work(begin, end)` over `n` items cut by split_range. For work without barriers.

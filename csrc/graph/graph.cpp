@@ -3,6 +3,8 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <locale>
+#include <sstream>
 
 #include "core/errors.h"
 #include "graph/shapes.h"
@@ -15,15 +17,16 @@ struct OpRow {
     std::string_view name;
     size_t n_values;
     size_t n_weights;
+    Sharing sharing;
     std::string_view attributes;
     bool internal;
 };
 
 constexpr OpRow kOps[] = {
-#define PLRT_OP(name, n_values, n_weights, attributes) \
-    {Op::name, #name, n_values, n_weights, attributes, false},
-#define PLRT_INTERNAL_OP(name, n_values, n_weights, attributes) \
-    {Op::name, #name, n_values, n_weights, attributes, true},
+#define PLRT_OP(name, n_values, n_weights, sharing, attributes) \
+    {Op::name, #name, n_values, n_weights, Sharing::sharing, attributes, false},
+#define PLRT_INTERNAL_OP(name, n_values, n_weights, sharing, attributes) \
+    {Op::name, #name, n_values, n_weights, Sharing::sharing, attributes, true},
 #include "graph/ops.def"
 #undef PLRT_OP
 #undef PLRT_INTERNAL_OP
@@ -55,7 +58,7 @@ class LineParser {
 
     Node parse() {
         expect(words_.size() >= 6, "a node");
-        expect(words_[0] == "%" + std::to_string(n_values_), "the next value's number");
+        expect(words_[0] == std::string("%").append(std::to_string(n_values_)), "the next value's number");
         expect(words_[1] == "=", "'='");
         const OpRow& row = find_op(words_[2]);
         Node node{row.op, {}, {}, {}, Rows::kStep, 0};
@@ -117,6 +120,10 @@ std::string_view op_name(Op op) {
     return kOps[static_cast<size_t>(op)].name;
 }
 
+Sharing op_sharing(Op op) {
+    return kOps[static_cast<size_t>(op)].sharing;
+}
+
 int64_t Node::integer(const std::string& key) const {
     int64_t value = 0;
     require(parse_number(word(key), value), ErrorKind::kFormat, op_name(op), " ", key,
@@ -125,9 +132,14 @@ int64_t Node::integer(const std::string& key) const {
 }
 
 double Node::real(const std::string& key) const {
+    // Not std::from_chars, which several standard libraries still lack for double.
+    std::istringstream text(word(key));
+    text.imbue(std::locale::classic());
     double value = 0;
-    require(parse_number(word(key), value) && std::isfinite(value), ErrorKind::kFormat, op_name(op),
-            " ", key, ": expected a finite number, found ", word(key));
+    const bool read = static_cast<bool>(text >> value);
+    require(read && text.peek() == std::istringstream::traits_type::eof() && std::isfinite(value),
+            ErrorKind::kFormat, op_name(op), " ", key, ": expected a finite number, found ",
+            word(key));
     return value;
 }
 

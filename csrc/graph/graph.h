@@ -11,15 +11,19 @@
 namespace plrt {
 
 enum class Op {
-#define PLRT_OP(name, n_values, n_weights, attributes) name,
-#define PLRT_INTERNAL_OP(name, n_values, n_weights, attributes) name,
+#define PLRT_OP(name, n_values, n_weights, sharing, attributes) name,
+#define PLRT_INTERNAL_OP(name, n_values, n_weights, sharing, attributes) name,
 #include "graph/ops.def"
 #undef PLRT_OP
 #undef PLRT_INTERNAL_OP
 };
 
+/// How threads share the work of an op; ops.def explains each.
+enum class Sharing { by_row, by_row_then_own, own };
+
 /// The word of an op.
 std::string_view op_name(Op op);
+Sharing op_sharing(Op op);
 
 /// Rows of a value: those of the step, or those that asked for an output.
 enum class Rows { kStep, kOutput };

@@ -22,6 +22,8 @@ struct KvLayout {
     std::vector<KvLayer> layers;
     int64_t page_bytes;
 
+    bool operator==(const KvLayout&) const = default;
+
     /// Bytes into a page of a head's keys [head_dim][kPageCells].
     int64_t k_offset(int64_t layer, int64_t head) const;
     /// Bytes into a page of a head's values [kPageCells][padded head_dim].

@@ -40,6 +40,7 @@ class Planner {
             }
             renumbered.push_back(append(std::move(copy), ValueFormat::kF32));
         }
+        assign_stages();
         assign_slots();
         return std::move(plan_);
     }
@@ -66,33 +67,53 @@ class Planner {
         return copy;
     }
 
+    /// Whether a thread may go on from node `before` to node `after`, which reads its result,
+    /// without waiting for the others: both work on the same rows of the same split.
+    bool same_rows(int before, const Node& after) const {
+        const Node& source = plan_.nodes[static_cast<size_t>(before)];
+        return op_sharing(source.op) == Sharing::by_row && op_sharing(after.op) != Sharing::own &&
+               source.rows == after.rows;
+    }
+
+    void assign_stages() {
+        int stage = 0;
+        for (const Node& node : plan_.nodes) {
+            for (const int input : node.inputs) {
+                const bool in_this_stage = plan_.stages[static_cast<size_t>(input)] == stage;
+                if (in_this_stage && !same_rows(input, node)) ++stage;
+            }
+            plan_.stages.push_back(stage);
+        }
+    }
+
+    /// A slot is free again in the stage after the last use of its value: within a stage threads
+    /// do not wait for one another, and the next user may split its work differently.
     void assign_slots() {
-        std::vector<int> last_use(plan_.nodes.size());
+        std::vector<int> last_stage = plan_.stages;
         for (size_t i = 0; i < plan_.nodes.size(); ++i) {
-            last_use[i] = static_cast<int>(i);
-            for (int input : plan_.nodes[i].inputs) {
-                last_use[static_cast<size_t>(input)] = static_cast<int>(i);
+            for (const int input : plan_.nodes[i].inputs) {
+                last_stage[static_cast<size_t>(input)] = plan_.stages[i];
             }
         }
-        last_use.back() = static_cast<int>(plan_.nodes.size());  // the output outlives the step
-        std::vector<int> free_at;  // per slot: first node at which it is free again
+        last_stage.back() = plan_.stages.back() + 1;  // the output outlives the step
+        std::vector<int> free_from;                   // per slot: a stage
         for (size_t i = 0; i < plan_.values.size(); ++i) {
             Value& value = plan_.values[i];
-            value.slot = best_slot(value, static_cast<int>(i), free_at);
+            value.slot = best_slot(value, plan_.stages[i], free_from);
             Slot& slot = plan_.slots[static_cast<size_t>(value.slot)];
             slot.bytes_per_row = std::max(slot.bytes_per_row, value.bytes_per_row);
-            free_at[static_cast<size_t>(value.slot)] = last_use[i] + 1;
+            free_from[static_cast<size_t>(value.slot)] = last_stage[i] + 1;
         }
     }
 
     /// The free slot that has to grow least (then the smallest), or a new one.
-    int best_slot(const Value& value, int node, std::vector<int>& free_at) {
+    int best_slot(const Value& value, int stage, std::vector<int>& free_from) {
         int best = -1;
         int64_t best_growth = value.bytes_per_row;  // a new slot costs all its bytes
         int64_t best_size = 0;
-        for (size_t s = 0; s < free_at.size(); ++s) {
+        for (size_t s = 0; s < free_from.size(); ++s) {
             const Slot& slot = plan_.slots[s];
-            if (free_at[s] > node || slot.rows != value.rows) continue;
+            if (free_from[s] > stage || slot.rows != value.rows) continue;
             const int64_t growth = std::max<int64_t>(value.bytes_per_row - slot.bytes_per_row, 0);
             const bool tighter = growth == best_growth && slot.bytes_per_row < best_size;
             if (growth < best_growth || tighter) {
@@ -103,8 +124,8 @@ class Planner {
         }
         if (best >= 0) return best;
         plan_.slots.push_back({value.rows, 0});
-        free_at.push_back(0);
-        return static_cast<int>(free_at.size()) - 1;
+        free_from.push_back(0);
+        return static_cast<int>(free_from.size()) - 1;
     }
 
     const WeightTypeOf& type_of_;

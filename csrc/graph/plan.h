@@ -19,7 +19,7 @@ struct Value {
     Rows rows;
     int64_t width;
     int64_t bytes_per_row;
-    int slot;  // values of the same rows whose lives do not overlap may share a slot
+    int slot;  // values of the same rows that live in different stages may share a slot
 };
 
 struct Slot {
@@ -30,6 +30,7 @@ struct Slot {
 struct Plan {
     std::vector<Node> nodes;    // inputs name values
     std::vector<Value> values;  // one a node
+    std::vector<int> stages;    // one a node, ascending; a barrier stands between two stages
     std::vector<Slot> slots;
 };
 
@@ -40,7 +41,8 @@ using WeightTypeOf = std::function<TensorType(const std::string& name)>;
 int64_t activation_row_bytes(ValueFormat format, int64_t width);
 
 /// Inserts quantize_rows before linears with block-quantised weights (once per value and format),
-/// numbers the attention nodes (attribute "layer"), and assigns slots.
+/// numbers the attention nodes (attribute "layer"), groups nodes that need no barrier between them
+/// into stages, and assigns slots.
 Plan make_plan(const Graph& graph, const WeightTypeOf& type_of);
 
 }  // namespace plrt

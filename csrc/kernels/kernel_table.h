@@ -123,7 +123,7 @@ struct KernelTable {
     void (*add)(const float* a, const float* b, int64_t n, float* out);
     /// out = half(x), round to nearest even.
     void (*to_f16)(const float* x, int64_t n, uint16_t* out);
-    /// out = exp(x). Within 2 units in the last place of float, 0 below -87.3.
+    /// out = exp(x). Within 2 units in the last place of float, 0 below -86.5.
     void (*exp)(const float* x, int64_t n, float* out);
     void (*attention)(const AttentionArgs& args);
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/checked.h"
+#include "core/fork.h"
 
 namespace plrt {
 
@@ -35,7 +36,10 @@ struct Program::Reservations {
 
 Program::Program(std::string_view graph_text, const WeightSource& weights,
                  const WeightTypeOf& type_of, std::unique_ptr<Backend> backend)
-    : plan_(make_plan(parse_graph(graph_text), type_of)), backend_(std::move(backend)) {
+    : plan_(make_plan(parse_graph(graph_text), type_of)),
+      backend_(std::move(backend)),
+      kv_layouts_{make_kv_layout(plan_, KvType::kF32), make_kv_layout(plan_, KvType::kF16)},
+      fork_generation_(fork_generation()) {
     for (size_t i = 0; i < plan_.nodes.size(); ++i) {
         const Node& node = plan_.nodes[i];
         require(backend_->supports(node), ErrorKind::kUnsupported, "op ", op_name(node.op),
@@ -127,11 +131,13 @@ void Program::run_nodes(const StepContext& context, int n_threads,
                         const std::function<bool()>& poll) {
     std::atomic<bool> cancelled{false};
     run_parallel(n_threads, [&](Team& team, int thread) {
-        for (const auto& operation : operations_) {
-            operation->run(context, team, thread);
-            if (thread == 0 && poll && poll()) cancelled = true;
-            team.barrier();
-            if (cancelled) return;
+        for (size_t i = 0; i < operations_.size(); ++i) {
+            if (i > 0 && plan_.stages[i] != plan_.stages[i - 1]) {
+                if (thread == 0 && poll && poll()) cancelled = true;
+                team.barrier();
+                if (cancelled) return;
+            }
+            operations_[i]->run(context, team, thread);
         }
     });
     require(!cancelled, ErrorKind::kCancelled, "step: cancelled; nothing of it was kept");
@@ -156,9 +162,10 @@ void Program::step(const Batch& batch, KvCache& cache, int n_threads,
                    const std::function<void(const float*, int64_t, int64_t)>& consume) {
     require(n_threads > 0 && n_threads <= kMaxThreads, ErrorKind::kConfig, "step: expected 1 to ",
             kMaxThreads, " threads, found ", n_threads);
+    check_not_forked(fork_generation_, "program");
     const std::lock_guard<std::mutex> one_step(mutex_);
     const auto cache_guard = cache.lock();
-    require(cache.layout().layers == kv_layout(cache.layout().type).layers, ErrorKind::kConfig,
+    require(cache.layout() == kv_layout(cache.layout().type), ErrorKind::kConfig,
             "step: the cache was made for another model");
     check_batch(batch);
     StepState state;

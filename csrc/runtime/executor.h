@@ -1,6 +1,7 @@
 #pragma once
 /// A graph bound to its weights, run step by step.
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -30,7 +31,8 @@ class Program {
             std::unique_ptr<Backend> backend);
 
     const Backend& backend() const { return *backend_; }
-    KvLayout kv_layout(KvType type) const { return make_kv_layout(plan_, type); }
+    /// Pages for keys and values of this graph.
+    const KvLayout& kv_layout(KvType type) const { return kv_layouts_[static_cast<size_t>(type)]; }
     int64_t output_width() const { return plan_.values.back().width; }
     int64_t vocab_size() const { return vocab_size_; }
     /// Bytes of scratch memory for a step of n_rows rows of which n_outputs want logits.
@@ -58,7 +60,9 @@ class Program {
     Plan plan_;
     std::unique_ptr<Backend> backend_;
     std::vector<std::unique_ptr<Operation>> operations_;
+    std::array<KvLayout, 2> kv_layouts_;  // by KvType
     int64_t vocab_size_ = 0;
+    const int fork_generation_;
     std::vector<AlignedBuffer> slots_;
     std::vector<AlignedBuffer> scratch_;
     std::mutex mutex_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/aligned_buffer.h"
+#include "core/fork.h"
 #include "graph/kv_layout.h"
 
 namespace plrt {
@@ -33,7 +34,11 @@ class KvCache {
     int64_t fork(int64_t sequence, int64_t n);
 
     /// Exclusive use for the time of a step; the functions below are called under it.
-    std::unique_lock<std::mutex> lock() const { return std::unique_lock<std::mutex>(mutex_); }
+    /// Throws Error(kState) in a forked child, where the lock may never come free.
+    std::unique_lock<std::mutex> lock() const {
+        check_not_forked(fork_generation_, "cache");
+        return std::unique_lock<std::mutex>(mutex_);
+    }
     int64_t length_locked(int64_t sequence) const;
     /// Room for n more positions; the length stays. Throws Error(kContext) if the cache is full,
     /// Error(kResource) if memory is.
@@ -63,6 +68,7 @@ class KvCache {
     std::map<int64_t, Sequence> sequences_;
     int64_t next_ = 0;
     mutable std::mutex mutex_;
+    const int fork_generation_ = fork_generation();
 };
 
 }  // namespace plrt

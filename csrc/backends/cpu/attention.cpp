@@ -40,9 +40,13 @@ class Attention : public Operation {
     }
 
     void run(const StepContext& step, Team& team, int thread) const override {
+        const Range part = split_range(step.n_rows, thread, team.size());
         for (const Run& run : step.runs) {
-            const Range part = split_range(run.n_rows, thread, team.size());
-            for (int64_t i = part.begin; i < part.end; ++i) store_row(step, run, i, thread);
+            const int64_t begin = std::max(part.begin, run.first_row);
+            const int64_t end = std::min(part.end, run.first_row + run.n_rows);
+            for (int64_t row = begin; row < end; ++row) {
+                store_row(step, run, row - run.first_row, thread);
+            }
         }
         team.barrier();
         int64_t item = 0;

@@ -40,9 +40,9 @@ class CpuBackend : public Backend {
                                     const WeightSource& weights) const override {
         const BindContext c{plan, index, weights, kernels_};
         switch (c.node().op) {
-#define PLRT_OP(name, n_values, n_weights, attributes) \
+#define PLRT_OP(name, n_values, n_weights, sharing, attributes) \
     case Op::name: return bind_##name(c);
-#define PLRT_INTERNAL_OP(name, n_values, n_weights, attributes) \
+#define PLRT_INTERNAL_OP(name, n_values, n_weights, sharing, attributes) \
     case Op::name: return bind_##name(c);
 #include "graph/ops.def"
 #undef PLRT_OP

@@ -47,9 +47,9 @@ RowView input_view(const BindContext& c, size_t i);
 /// A vector of floats: a copy of a 1-D weight, whatever float type it is stored in.
 std::vector<float> vector_weight(const BindContext& c, const std::string& name, int64_t width);
 
-#define PLRT_OP(name, n_values, n_weights, attributes) \
+#define PLRT_OP(name, n_values, n_weights, sharing, attributes) \
     std::unique_ptr<Operation> bind_##name(const BindContext& c);
-#define PLRT_INTERNAL_OP(name, n_values, n_weights, attributes) \
+#define PLRT_INTERNAL_OP(name, n_values, n_weights, sharing, attributes) \
     std::unique_ptr<Operation> bind_##name(const BindContext& c);
 #include "graph/ops.def"
 #undef PLRT_OP

@@ -21,7 +21,7 @@ class Linear : public Operation {
 
     void run(const StepContext& step, Team& team, int thread) const override {
         const Range part = split_range(out_.width, thread, team.size(), kMatmulRows);
-        if (part.begin == part.end) return;
+        if (part.begin == part.end || step.rows(out_.rows) == 0) return;
         MatmulArgs args{};
         args.weights = weight_.data;
         args.weight_row_bytes = row_bytes_;

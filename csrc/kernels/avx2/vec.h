@@ -13,6 +13,12 @@ struct F32x16 {
     __m256 high;
 };
 
+const float kInfinity = __builtin_bit_cast(float, 0x7f800000u);
+const float kNan = __builtin_bit_cast(float, 0x7fc00000u);
+inline float sqrt1(float x) {
+    return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)));
+}
+
 inline F32x16 zero() {
     return {_mm256_setzero_ps(), _mm256_setzero_ps()};
 }

@@ -50,7 +50,7 @@ inline void tile_scores(const AttentionArgs& a, const AttentionTile& tile, const
         for (int i = 0; i < 4; ++i) s[i] = fma(qd, load(keys + 16 * i), s[i]);
     }
     for (int i = 0; i < 4; ++i) store(tile.weights + 16 * i, mul(s[i], set1(a.scale)));
-    for (int64_t j = n_seen; j < kPageCells; ++j) tile.weights[j] = -__builtin_inff();
+    for (int64_t j = n_seen; j < kPageCells; ++j) tile.weights[j] = -kInfinity;
 }
 
 /// Scores to exp(score - largest); returns their sum and sets `largest`.

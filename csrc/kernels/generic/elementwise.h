@@ -75,7 +75,7 @@ void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* 
         squares = fma(v, v, squares);
     }
     const float mean = reduce_add(squares) / static_cast<float>(n);
-    const float scale = 1.0f / __builtin_sqrtf(mean + eps);
+    const float scale = 1.0f / sqrt1(mean + eps);
     const F32x16 scales = set1(scale);
     for (i = 0; i + 16 <= n; i += 16) {
         store(out + i, mul(mul(load(x + i), scales), load(weight + i)));

@@ -17,7 +17,7 @@ inline float quantize_block(const float* x, int64_t n, int8_t* q) {
     const float spoilt = reduce_add(poison);
     if (!(spoilt == 0.0f) || max_abs < kTiny) {
         for (int64_t i = 0; i < n; ++i) q[i] = 0;
-        return spoilt == 0.0f ? 0.0f : __builtin_nanf("");
+        return spoilt == 0.0f ? 0.0f : kNan;
     }
     const F32x16 inverse = set1(127.0f / max_abs);
     for (int64_t i = 0; i < n; i += 16) store_i8(q + i, mul(load(x + i), inverse));

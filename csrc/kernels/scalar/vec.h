@@ -3,6 +3,9 @@
 /// Every ISA's vec.h defines the same names with the same results.
 
 #include <cstdint>
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <cmath>
+#endif
 
 namespace plrt::PLRT_ISA {
 namespace {
@@ -17,6 +20,18 @@ inline float bits_to_float(uint32_t bits) {
 inline uint32_t float_to_bits(float x) {
     return __builtin_bit_cast(uint32_t, x);
 }
+
+#if defined(_MSC_VER) && !defined(__clang__)
+inline float sqrt1(float x) {
+    return std::sqrt(x);
+}
+#else
+inline float sqrt1(float x) {
+    return __builtin_sqrtf(x);
+}
+#endif
+const float kInfinity = bits_to_float(0x7f800000u);
+const float kNan = bits_to_float(0x7fc00000u);
 
 /// a * b + c, the product exact. The sum is rounded to double and then to float, which differs
 /// from a fused operation only where the first rounding lands on a tie of the second.

@@ -32,8 +32,24 @@ void check_slots(const Plan& plan) {
         check(slot.bytes_per_row >= value.bytes_per_row, "size of the slot");
         check(value.bytes_per_row == activation_row_bytes(value.format, value.width), "row bytes");
         for (size_t j = i + 1; j < n; ++j) {
-            const bool both_live = last_use[i] >= j;
+            // Threads run through a stage at their own pace: a value lives to the stage's end.
+            const bool both_live =
+                last_use[i] == n || plan.stages[last_use[i]] >= plan.stages[j] || last_use[i] >= j;
             check(!both_live || plan.values[j].slot != value.slot, "two live values in a slot");
+        }
+    }
+}
+
+/// Fails if a node reads, with no barrier between, what other threads wrote.
+void check_stages(const Plan& plan) {
+    for (size_t i = 0; i < plan.nodes.size(); ++i) {
+        check(i == 0 || plan.stages[i] >= plan.stages[i - 1], "stages ascend");
+        const bool by_row = op_sharing(plan.nodes[i].op) != Sharing::own;
+        for (const int input : plan.nodes[i].inputs) {
+            const auto j = static_cast<size_t>(input);
+            const bool same_rows = by_row && op_sharing(plan.nodes[j].op) == Sharing::by_row &&
+                                   plan.nodes[i].rows == plan.nodes[j].rows;
+            check(same_rows || plan.stages[j] < plan.stages[i], "a barrier before foreign rows");
         }
     }
 }
@@ -48,7 +64,9 @@ const Test slots_do_not_overlap("plan: live values never share a slot", [] {
         model.n_layers = 3;
         const Plan plan = plan_of(model);
         check_slots(plan);
-        check(plan.slots.size() <= 10, "slots are used again");
+        check_stages(plan);
+        check(plan.slots.size() <= 16, "slots are used again");
+        check(plan.stages.back() < 10 * 3 + 4, "ten barriers a layer at most");
     }
 });
 

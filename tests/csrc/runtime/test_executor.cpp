@@ -233,7 +233,7 @@ const Test cancelled("executor: a cancelled step leaves nothing, and the next on
                 ++n_cancelled;
             }
         }
-        check(n_cancelled > 30, "a poll a node");
+        check(n_cancelled > 15, "a poll a stage");
         for (const int64_t which : {fork, sequence}) {
             cache.truncate(which, 60);
             const Logits got = read(*program, cache, which, rest, 1000, n_threads);
