@@ -92,16 +92,20 @@ def generate_tokens(
     ids = list(prompt)
     for token in ids:
         sampler.accept(token)
+    row = session.resume(ids)
     while True:
-        row = processed(session.resume(ids), ids, processors)
+        version = session.version
+        row = processed(row, ids, processors)
         token = sampler.sample(row)
         sampler.accept(token)
-        extra = (yield Token(token, row)) or ()
-        for sent in extra:
+        new = [token, *((yield Token(token, row)) or ())]
+        for sent in new[1:]:
             sampler.accept(sent)
-        ids += [token, *extra]
+        ids += new
         if len(ids) > session.model.n_ctx:
             return
+        # Where nobody else used the session, there is no prefix to look for.
+        row = session.eval(new)[-1] if session.version == version else session.resume(ids)
 
 
 def generate_text(

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock
 
 import numpy as np
 import numpy.typing as npt
 
+from pyllama_rt import _core
+from pyllama_rt.closing import Closing
 from pyllama_rt.engine.load import Model
-from pyllama_rt.errors import ContextError
+from pyllama_rt.errors import ContextError, StateError
 
 Logits = npt.NDArray[np.float32]
 
 
-class Session:
-    """A sequence and its place in a cache. Not for use by two threads at once."""
+class Session(Closing):
+    """A sequence and its place in a cache. Use by two threads at once raises StateError.
+
+    tokens: the ids so far. last_logits: (n_vocab,) after the last of them, None if it is not
+    known. version: another number after every change.
+    """
 
     def __init__(
         self, model: Model, *, on_logits: Callable[[int, Logits], None] | None = None
@@ -26,39 +33,30 @@ class Session:
             then logits of every row are computed.
         """
         self.model = model
-        self._on_logits = on_logits
         self.tokens: list[int] = []
-        self.last_logits: Logits | None = None  # (n_vocab,), after the last token
-        self._cache = model.new_cache()
+        self.last_logits: Logits | None = None
+        self.version = 0
+        self._on_logits = on_logits
+        self._cache: _core.KvCache | None = model.new_cache()
         self._sequence = self._cache.create()
+        # What an interrupt leaves locked stays open to the thread that was interrupted.
+        self._lock = RLock()
+        # Steps of one token reuse these arrays.
+        self._one_id = np.zeros(1, np.int32)
+        self._one_sequence = np.full(1, self._sequence, np.int64)
+        self._one_wanted = np.ones(1, np.uint8)
 
     def eval(self, ids: Sequence[int], *, all_logits: bool = False) -> Logits:
         """Appends ids to the sequence, n_batch of them a step.
 
         Args: ids: at least one id. all_logits: logits of every row instead of the last.
         Returns: (len(ids), n_vocab) f32 with all_logits, else (1, n_vocab).
-        Raises: ContextError if the ids do not fit; NumericsError if the weights are damaged. What
-            earlier steps appended stays.
+        Raises: ContextError if the ids do not fit; NumericsError if the weights are damaged;
+            StateError after `close` or while another thread is at it. What earlier steps appended
+            stays.
         """
-        self.check_room(len(ids))
-        self.truncate(len(self.tokens))
-        threads, chunk = self.model.threads, self.model.config.n_batch
-        all_logits = all_logits or self._on_logits is not None
-        outputs = []
-        for begin in range(0, len(ids), chunk):
-            part = np.asarray(ids[begin : begin + chunk], dtype=np.int32)
-            wanted = np.full(len(part), all_logits, dtype=np.uint8)
-            if begin + chunk >= len(ids):
-                wanted[-1] = 1
-            sequences = np.full(len(part), self._sequence, dtype=np.int64)
-            n_threads = threads.single if len(part) == 1 else threads.batch
-            rows = self.model.program.step(self._cache, part, sequences, wanted, n_threads)
-            if self._on_logits is not None:
-                self._on_logits(len(self.tokens), rows)
-            self.tokens.extend(part.tolist())
-            self.last_logits = rows[-1].copy() if len(rows) else None
-            outputs.append(rows)
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        with self._alone() as cache:
+            return self._eval(cache, ids, all_logits)
 
     def check_room(self, n_new: int) -> None:
         """Raises ContextError unless n_new more tokens fit the context."""
@@ -71,11 +69,8 @@ class Session:
 
     def truncate(self, n: int) -> None:
         """Keeps the first n tokens."""
-        if n < len(self.tokens):
-            self.last_logits = None
-        # In this order an interrupt in between leaves the cache too long, which `eval` puts right.
-        del self.tokens[n:]
-        self._cache.truncate(self._sequence, len(self.tokens))
+        with self._alone() as cache:
+            self._truncate(cache, n)
 
     def resume(self, ids: Sequence[int]) -> Logits:
         """Makes the sequence equal `ids`, keeping the longest prefix that it already has.
@@ -83,30 +78,86 @@ class Session:
         Returns: (n_vocab,) f32, the logits after the last id; they do not depend on how much
             was kept.
         """
-        kept = _common_prefix(self.tokens, list(ids[:-1]))
-        if len(ids) > self.model.n_ctx:
-            self.truncate(0)
-            self.check_room(len(ids))
-        self.truncate(kept)
-        last: Logits = self.eval(ids[kept:])[-1]
-        return last
+        with self._alone() as cache:
+            kept = _common_prefix(self.tokens, list(ids[:-1]))
+            if len(ids) > self.model.n_ctx:
+                self._truncate(cache, 0)
+                self.check_room(len(ids))
+            self._truncate(cache, kept)
+            last: Logits = self._eval(cache, ids[kept:], False)[-1]
+            return last
 
     def close(self) -> None:
-        """Gives the cache back."""
-        self._cache.release(self._sequence)
+        """Gives the cache back. Calling it twice is harmless."""
+        if self._cache is not None:
+            with self._turn():
+                self._cache.release(self._sequence)
+                self._cache = None
 
-    def __enter__(self) -> Session:
-        """Nothing happens."""
-        return self
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Keeps other threads out."""
+        if not self._lock.acquire(blocking=False):
+            raise StateError(
+                f"{self.model.path}: the session is used by two threads at once; give each thread "
+                "its own, or let them take turns"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes."""
-        self.close()
+    @contextmanager
+    def _alone(self) -> Iterator[_core.KvCache]:
+        """The cache, for a change by this thread alone."""
+        with self._turn():
+            if self._cache is None:
+                raise StateError(f"{self.model.path}: the session is closed")
+            self.version += 1
+            yield self._cache
+
+    def _eval(self, cache: _core.KvCache, ids: Sequence[int], all_logits: bool) -> Logits:
+        self.check_room(len(ids))
+        self._truncate(cache, len(self.tokens))
+        chunk = self.model.config.n_batch
+        collected = []
+        for begin in range(0, len(ids), chunk):
+            part = ids[begin : begin + chunk]
+            last = begin + chunk >= len(ids)
+            rows = self._step(cache, part, all_logits or self._on_logits is not None, last)
+            if all_logits or last:
+                collected.append(rows if all_logits else rows[-1:])
+        return collected[0] if len(collected) == 1 else np.concatenate(collected)
+
+    def _step(self, cache: _core.KvCache, ids: Sequence[int], every: bool, last: bool) -> Logits:
+        """Reads one chunk. Returns: the rows of all ids, or of the last, or none."""
+        threads = self.model.threads
+        if len(ids) == 1:
+            n_threads = threads.single
+            part, sequences, wanted = self._one_id, self._one_sequence, self._one_wanted
+            part[0] = ids[0]
+            wanted[0] = every or last
+        else:
+            n_threads = threads.batch
+            part = np.asarray(ids, dtype=np.int32)
+            sequences = np.full(len(ids), self._sequence, np.int64)
+            wanted = np.full(len(ids), every, np.uint8)
+            wanted[-1] = every or last
+        rows = self.model.program.step(cache, part, sequences, wanted, n_threads)
+        position = len(self.tokens)
+        self.tokens.extend(part.tolist())
+        # A copy: a view would keep all rows alive.
+        self.last_logits = rows[-1].copy() if len(rows) else None
+        if self._on_logits is not None:
+            self._on_logits(position, rows)
+        return rows
+
+    def _truncate(self, cache: _core.KvCache, n: int) -> None:
+        if n < len(self.tokens):
+            self.last_logits = None
+        # In this order an interrupt in between leaves the cache too long, which `_eval` puts right.
+        del self.tokens[n:]
+        cache.truncate(self._sequence, len(self.tokens))
 
 
 def _common_prefix(mine: list[int], wanted: list[int]) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +106,119 @@ def test_after_a_fork_a_step_with_threads_is_an_error(model: Model) -> None:
             os._exit(1)
         model.threads = threads
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_closed_session_says_so(model: Model) -> None:
+    session = Session(model)
+    stream = generate_text(session, [1, 5, 6], GREEDY)
+    next(stream)
+    session.close()
+    session.close()
+    for use in (lambda: session.eval([1]), lambda: session.truncate(0), lambda: next(stream)):
+        with pytest.raises(StateError, match="the session is closed"):
+            use()
+
+
+def test_two_threads_at_once_are_refused(model: Model) -> None:
+    found: list[StateError] = []
+
+    def intrude(position: int, rows: NDArray[np.float32]) -> None:
+        del position, rows
+        for use in (lambda: session.eval([1]), lambda: session.truncate(0), session.close):
+            thread = threading.Thread(target=record, args=(use,))
+            thread.start()
+            thread.join()
+
+    def record(use: Callable[[], object]) -> None:
+        try:
+            use()
+        except StateError as error:
+            found.append(error)
+
+    with Session(model, on_logits=intrude) as session:
+        session.eval([1, 2, 3])
+        assert session.tokens == [1, 2, 3]
+    assert len(found) == 3
+    assert all("two threads at once" in str(error) for error in found)
+
+
+def test_only_the_rows_asked_for_are_kept(model: Model) -> None:
+    ids = list(range(3, 33))
+    seen: list[tuple[int, int]] = []
+    with load_model(model.path, LoadConfig(n_ctx=40, n_batch=7)) as chunked:
+        with Session(chunked, on_logits=lambda at, rows: seen.append((at, len(rows)))) as session:
+            last = session.eval(ids)
+        with Session(chunked) as session:
+            every = session.eval(ids, all_logits=True)
+    assert seen == [(0, 7), (7, 7), (14, 7), (21, 7), (28, 2)]
+    assert last.shape == (1, model.n_vocab)
+    assert every.shape == (30, model.n_vocab)
+    assert np.array_equal(every[-1:], last)
+
+
+def test_generation_looks_for_its_prefix_only_where_somebody_came_between(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resumed: list[int] = []
+    resume = Session.resume
+
+    def counted(self: Session, ids: Sequence[int]) -> NDArray[np.float32]:
+        resumed.append(len(ids))
+        return resume(self, ids)
+
+    with Session(model) as session:
+        wanted = [token.id for token in generate_tokens(session, [1, 5, 6], GREEDY)]
+    monkeypatch.setattr(Session, "resume", counted)
+    with Session(model) as session:
+        stream = generate_tokens(session, [1, 5, 6], GREEDY)
+        found = [next(stream).id for _ in range(9)]
+        assert resumed == [3]
+        session.truncate(4)
+        found += [next(stream).id for _ in range(3)]
+        assert resumed == [3, 12]
+        session.eval([7])
+        found += [token.id for token in stream]
+        assert resumed == [3, 12, 15]
+    assert found == wanted
+
+
+class NoProgram:
+    """Steps that take no time."""
+
+    def __init__(self, n_vocab: int) -> None:
+        self._rows = np.zeros((1, n_vocab), np.float32)
+
+    def step(self, *_: object) -> NDArray[np.float32]:
+        return self._rows
+
+
+class NoCache:
+    def create(self) -> int:
+        return 0
+
+    def truncate(self, *_: object) -> None: ...
+    def release(self, *_: object) -> None: ...
+
+
+def test_the_time_beside_the_steps_does_not_grow_with_the_text(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_ctx = 200_000
+    monkeypatch.setattr(model, "n_ctx", n_ctx)
+    monkeypatch.setattr(model, "new_cache", NoCache)
+    monkeypatch.setattr(model, "_program", NoProgram(model.n_vocab))
+
+    def seconds(n_before: int) -> float:
+        """CPU time of 500 tokens behind n_before others, the least of three."""
+        times = []
+        for _ in range(3):
+            with Session(model) as session:
+                stream = generate_tokens(session, [1] * n_before, GREEDY)
+                next(stream)
+                started = time.process_time()
+                for _ in range(500):
+                    next(stream)
+                times.append(time.process_time() - started)
+        return min(times)
+
+    assert seconds(n_ctx - 600) < 3 * seconds(1) + 0.01
