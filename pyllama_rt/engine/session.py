@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from threading import RLock
 
 import numpy as np
@@ -55,8 +54,11 @@ class Session(Closing):
             StateError after `close` or while another thread is at it. What earlier steps appended
             stays.
         """
-        with self._alone() as cache:
+        cache = self._begin()
+        try:
             return self._eval(cache, ids, all_logits)
+        finally:
+            self._lock.release()
 
     def check_room(self, n_new: int) -> None:
         """Raises ContextError unless n_new more tokens fit the context."""
@@ -69,8 +71,11 @@ class Session(Closing):
 
     def truncate(self, n: int) -> None:
         """Keeps the first n tokens."""
-        with self._alone() as cache:
+        cache = self._begin()
+        try:
             self._truncate(cache, n)
+        finally:
+            self._lock.release()
 
     def resume(self, ids: Sequence[int]) -> Logits:
         """Makes the sequence equal `ids`, keeping the longest prefix that it already has.
@@ -78,7 +83,8 @@ class Session(Closing):
         Returns: (n_vocab,) f32, the logits after the last id; they do not depend on how much
             was kept.
         """
-        with self._alone() as cache:
+        cache = self._begin()
+        try:
             kept = _common_prefix(self.tokens, list(ids[:-1]))
             if len(ids) > self.model.n_ctx:
                 self._truncate(cache, 0)
@@ -86,35 +92,32 @@ class Session(Closing):
             self._truncate(cache, kept)
             last: Logits = self._eval(cache, ids[kept:], False)[-1]
             return last
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Gives the cache back. Calling it twice is harmless."""
-        if self._cache is not None:
-            with self._turn():
-                self._cache.release(self._sequence)
-                self._cache = None
+        if self._cache is None:
+            return
+        cache = self._begin()
+        try:
+            self._cache = None
+            cache.release(self._sequence)
+        finally:
+            self._lock.release()
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Keeps other threads out."""
+    def _begin(self) -> _core.KvCache:
+        """Keeps other threads out until `_lock.release()`. Returns: the cache, to be changed."""
         if not self._lock.acquire(blocking=False):
             raise StateError(
                 f"{self.model.path}: the session is used by two threads at once; give each thread "
                 "its own, or let them take turns"
             )
-        try:
-            yield
-        finally:
+        self.version += 1
+        if self._cache is None:
             self._lock.release()
-
-    @contextmanager
-    def _alone(self) -> Iterator[_core.KvCache]:
-        """The cache, for a change by this thread alone."""
-        with self._turn():
-            if self._cache is None:
-                raise StateError(f"{self.model.path}: the session is closed")
-            self.version += 1
-            yield self._cache
+            raise StateError(f"{self.model.path}: the session is closed")
+        return self._cache
 
     def _eval(self, cache: _core.KvCache, ids: Sequence[int], all_logits: bool) -> Logits:
         self.check_room(len(ids))
