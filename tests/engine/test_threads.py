@@ -64,7 +64,7 @@ def test_sessions_in_several_threads_give_what_they_give_alone(model: Model) -> 
     wanted = [run(ids) for ids in texts]
     got: dict[int, bytes] = {}
     threads = [
-        threading.Thread(target=lambda i=i, ids=ids: got.setdefault(i, run(ids)))  # type: ignore[misc]
+        threading.Thread(target=lambda i=i, ids=ids: got.setdefault(i, run(ids)))
         for i, ids in enumerate(texts)
     ]
     for thread in threads:
