@@ -58,7 +58,8 @@ class LineParser {
 
     Node parse() {
         expect(words_.size() >= 6, "a node");
-        expect(words_[0] == std::string("%").append(std::to_string(n_values_)), "the next value's number");
+        expect(words_[0] == std::string("%").append(std::to_string(n_values_)),
+               "the next value's number");
         expect(words_[1] == "=", "'='");
         const OpRow& row = find_op(words_[2]);
         Node node{row.op, {}, {}, {}, Rows::kStep, 0};
