@@ -27,7 +27,8 @@ def check_int(name: str, value: object, low: int, high: int) -> None:
     """Raises ConfigError unless `value` is an int (no bool) from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"{name}: expected a whole number, found {value!r}")
-    check_range(name, value, low, high)
+    if not low <= value <= high:
+        raise ConfigError(f"{name}: expected a whole number from {low} to {high}, found {value}")
 
 
 @dataclass(frozen=True, slots=True)

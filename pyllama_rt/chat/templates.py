@@ -6,14 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyllama_rt.chat.spans import Change, Spans, is_word, keys_in, map_strings, trusted_spans
+from pyllama_rt.chat.messages import Message, check_messages
+from pyllama_rt.chat.spans import Change, Spans, keys_in, map_strings, trusted_spans
 from pyllama_rt.chat.worker import TemplateWorker
 from pyllama_rt.errors import ConfigError, FormatError, PyllamaRtError, shown
 from pyllama_rt.tokenizer.protocol import Tokenizer
 from pyllama_rt.tokenizer.special_pieces import SpecialPieces
-
-Message = Mapping[str, object]
-"""`{"role": …, "content": …}` and what else a template may use."""
 
 MAX_SOURCE_CHARS = 1 << 20
 
@@ -89,7 +87,7 @@ class ChatTemplate:
             ConfigError if the messages have the wrong shape or the template refuses them;
             FormatError if the template is wrong or costs too much.
         """
-        _check_messages(messages)
+        check_messages(messages)
         given = _plain_data([list(messages), tools])
         _check_keys(given, special_pieces)
         variables: dict[str, object] = {
@@ -145,23 +143,6 @@ class ChatTemplate:
     def close(self) -> None:
         """Ends the sandbox process; the next `render` starts another."""
         self._worker.close()
-
-
-def _check_messages(messages: object) -> None:
-    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
-        raise ConfigError(f"messages: expected a list, found {shown(messages)}")
-    for i, message in enumerate(messages):
-        if not isinstance(message, Mapping):
-            raise ConfigError(f"message {i}: expected a dictionary, found {shown(message)}")
-        role = message.get("role")
-        if not isinstance(role, str) or not role or not is_word(role):
-            # Templates print the role where special pieces are recognised.
-            raise ConfigError(f"message {i}: role: expected a plain word, found {shown(role)}")
-        content = message.get("content")
-        if not (content is None or isinstance(content, (str, list, tuple))):
-            raise ConfigError(
-                f"message {i}: content: expected text or a list of parts, found {shown(content)}"
-            )
 
 
 def _plain_data(values: list[object]) -> list[object]:

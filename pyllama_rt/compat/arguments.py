@@ -28,12 +28,12 @@ _ANY = object()
 _NONE: tuple[object, ...] = (None,)
 
 LOAD_NEUTRAL: dict[str, object] = {
-    "n_gpu_layers": (0,),
+    "n_gpu_layers": _ANY,
     "split_mode": _ANY,
     "main_gpu": _ANY,
-    "tensor_split": _NONE,
-    "use_mmap": (True,),
-    "use_mlock": (False,),
+    "tensor_split": _ANY,
+    "use_mmap": _ANY,
+    "use_mlock": _ANY,
     "kv_overrides": _NONE,
     "n_ubatch": _ANY,
     "rope_scaling_type": (None, -1),
@@ -55,7 +55,7 @@ LOAD_NEUTRAL: dict[str, object] = {
     "lora_base": _NONE,
     "lora_scale": _ANY,
     "lora_path": _NONE,
-    "numa": (False,),
+    "numa": _ANY,
     "chat_handler": _NONE,
     "draft_model": _NONE,
     "tokenizer": _NONE,
@@ -153,10 +153,19 @@ def checked_ids(tokens: Iterable[int], n_vocab: int) -> list[int]:
     return ids
 
 
+def check_flags(**flags: object) -> None:
+    """Raises ConfigError unless all are True or False: the text "no" would count as true."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name}: expected True or False, found {shown(value)}")
+
+
 def stop_list(stop: str | Sequence[str] | None) -> list[str]:
     """Stop strings given as one, several or none. Raises: ConfigError for impossible ones."""
     if stop is None:
         return []
+    if not isinstance(stop, (str, Sequence)):
+        raise ConfigError(f"stop: expected text or a list of texts, found {shown(stop)}")
     stops = [stop] if isinstance(stop, str) else list(stop)
     StopScanner(stops)  # it would refuse them only when a stream begins
     return stops

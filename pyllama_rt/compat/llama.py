@@ -3,52 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Literal, overload
 
-from pyllama_rt.chat.templates import ChatTemplate, Message
+from pyllama_rt.chat.messages import Message, text_messages
+from pyllama_rt.chat.templates import ChatTemplate
 from pyllama_rt.compat import arguments as args
-from pyllama_rt.compat.describe import Describer, joined_chat_logprobs, joined_logprobs
+from pyllama_rt.compat.describe import joined_chat_logprobs, joined_logprobs
 from pyllama_rt.compat.responses import (
     ChatCompletion,
     ChatCompletionChunk,
     Completion,
     CompletionChunk,
     Envelope,
-    Part,
-    Usage,
     chat_chunks,
     completion_chunks,
-    usage_of,
 )
-from pyllama_rt.compat.tokens import Criteria, Processors, TokenLevel
-from pyllama_rt.config import SamplingConfig, check_int
-from pyllama_rt.engine.generate import LogitsProcessor, StoppingCriterion, generate_text
-from pyllama_rt.engine.prompts import chat_template, encode_prompt
-from pyllama_rt.errors import ConfigError
+from pyllama_rt.compat.texts import Prompt, Request, TextLevel
+from pyllama_rt.compat.tokens import Criteria, Processors
+from pyllama_rt.engine.prompts import chat_template
 
 Bias = Mapping[int, float] | Mapping[str, float] | None
 
 
-@dataclass(frozen=True)
-class _Request:
-    """One text to generate.
-
-    n_top: likeliest tokens to name for each, None for no log-probabilities.
-    offset: characters before the text. echo: what the text begins with.
-    """
-
-    ids: list[int]
-    sampling: SamplingConfig
-    max_tokens: int | None
-    stop: Sequence[str]
-    processors: Sequence[LogitsProcessor]
-    criteria: Sequence[StoppingCriterion] = ()
-    n_top: int | None = None
-    offset: int = 0
-    echo: str | None = None
-
-
-class Llama(TokenLevel):
+class Llama(TextLevel):
     """A model with one sequence of tokens, under the names of llama-cpp-python.
 
     Calls from several threads take turns; a stream takes one turn per chunk and stays correct
@@ -59,9 +36,87 @@ class Llama(TokenLevel):
 
     _template: ChatTemplate | None = None
 
+    @overload
     def create_completion(
         self,
-        prompt: str | Sequence[int],
+        prompt: Prompt,
+        suffix: None = ...,
+        max_tokens: int | None = ...,
+        temperature: float = ...,
+        top_p: float = ...,
+        *,
+        min_p: float = ...,
+        logprobs: int | None = ...,
+        echo: bool = ...,
+        stop: str | Sequence[str] | None = ...,
+        frequency_penalty: float = ...,
+        presence_penalty: float = ...,
+        repeat_penalty: float = ...,
+        top_k: int = ...,
+        stream: Literal[False] = ...,
+        seed: int | None = ...,
+        model: str | None = ...,
+        stopping_criteria: Criteria = ...,
+        logits_processor: Processors = ...,
+        logit_bias: Bias = ...,
+        **theirs: object,
+    ) -> Completion: ...
+
+    @overload
+    def create_completion(
+        self,
+        prompt: Prompt,
+        suffix: None = ...,
+        max_tokens: int | None = ...,
+        temperature: float = ...,
+        top_p: float = ...,
+        *,
+        min_p: float = ...,
+        logprobs: int | None = ...,
+        echo: bool = ...,
+        stop: str | Sequence[str] | None = ...,
+        frequency_penalty: float = ...,
+        presence_penalty: float = ...,
+        repeat_penalty: float = ...,
+        top_k: int = ...,
+        stream: Literal[True],
+        seed: int | None = ...,
+        model: str | None = ...,
+        stopping_criteria: Criteria = ...,
+        logits_processor: Processors = ...,
+        logit_bias: Bias = ...,
+        **theirs: object,
+    ) -> Iterator[CompletionChunk]: ...
+
+    @overload
+    def create_completion(
+        self,
+        prompt: Prompt,
+        suffix: None = ...,
+        max_tokens: int | None = ...,
+        temperature: float = ...,
+        top_p: float = ...,
+        *,
+        min_p: float = ...,
+        logprobs: int | None = ...,
+        echo: bool = ...,
+        stop: str | Sequence[str] | None = ...,
+        frequency_penalty: float = ...,
+        presence_penalty: float = ...,
+        repeat_penalty: float = ...,
+        top_k: int = ...,
+        stream: bool,
+        seed: int | None = ...,
+        model: str | None = ...,
+        stopping_criteria: Criteria = ...,
+        logits_processor: Processors = ...,
+        logit_bias: Bias = ...,
+        **theirs: object,
+    ) -> Completion | Iterator[CompletionChunk]: ...
+
+    def create_completion(
+        self,
+        prompt: Prompt,
         suffix: None = None,
         max_tokens: int | None = 16,
         temperature: float = 0.8,
@@ -86,7 +141,7 @@ class Llama(TokenLevel):
         """Continues a prompt.
 
         Args:
-            prompt: Text, in which special pieces count, or token ids. suffix: Only None.
+            prompt: Text or UTF-8 bytes, in which special pieces count, or token ids.
             max_tokens: None, 0 or -1 for all that the context holds.
             logprobs: How many of the likeliest tokens to name for each token.
             echo: Whether the text begins with the prompt.
@@ -94,15 +149,15 @@ class Llama(TokenLevel):
             stream: Whether to return an iterator over chunks.
             model: The name that the response gives the model.
             stopping_criteria, logits_processor: Callables that take ids and logits.
-            logit_bias: Numbers to add to logits, by token id. theirs: As of `Llama`.
-        Raises:
-            ContextError if the prompt is longer than the context.
+            logit_bias: Numbers to add to logits, by token id. suffix, theirs: As of `Llama`.
+        Raises: ContextError if the prompt is longer than the context.
         """
         theirs["suffix"] = suffix
         args.check_neutral("create_completion", args.COMPLETION_NEUTRAL, theirs)
+        args.check_flags(stream=stream, echo=echo)
         ids, text = self._ids_and_text(prompt)
         penalties = (repeat_penalty, frequency_penalty, presence_penalty)
-        request = _Request(
+        request = Request(
             ids=ids,
             sampling=self._sampling(seed, temperature, (top_k, top_p, min_p), penalties),
             max_tokens=args.limit_of(max_tokens),
@@ -121,6 +176,78 @@ class Llama(TokenLevel):
         return envelope.completion(whole, joined_logprobs(found), found[-1].finish_reason, usage)
 
     __call__ = create_completion
+
+    @overload
+    def create_chat_completion(
+        self,
+        messages: Sequence[Message],
+        *,
+        temperature: float = ...,
+        top_p: float = ...,
+        top_k: int = ...,
+        min_p: float = ...,
+        stream: Literal[False] = ...,
+        stop: str | Sequence[str] | None = ...,
+        seed: int | None = ...,
+        max_tokens: int | None = ...,
+        presence_penalty: float = ...,
+        frequency_penalty: float = ...,
+        repeat_penalty: float = ...,
+        model: str | None = ...,
+        logits_processor: Processors = ...,
+        logit_bias: Bias = ...,
+        logprobs: bool | None = ...,
+        top_logprobs: int | None = ...,
+        **theirs: object,
+    ) -> ChatCompletion: ...
+
+    @overload
+    def create_chat_completion(
+        self,
+        messages: Sequence[Message],
+        *,
+        temperature: float = ...,
+        top_p: float = ...,
+        top_k: int = ...,
+        min_p: float = ...,
+        stream: Literal[True],
+        stop: str | Sequence[str] | None = ...,
+        seed: int | None = ...,
+        max_tokens: int | None = ...,
+        presence_penalty: float = ...,
+        frequency_penalty: float = ...,
+        repeat_penalty: float = ...,
+        model: str | None = ...,
+        logits_processor: Processors = ...,
+        logit_bias: Bias = ...,
+        logprobs: bool | None = ...,
+        top_logprobs: int | None = ...,
+        **theirs: object,
+    ) -> Iterator[ChatCompletionChunk]: ...
+
+    @overload
+    def create_chat_completion(
+        self,
+        messages: Sequence[Message],
+        *,
+        temperature: float = ...,
+        top_p: float = ...,
+        top_k: int = ...,
+        min_p: float = ...,
+        stream: bool,
+        stop: str | Sequence[str] | None = ...,
+        seed: int | None = ...,
+        max_tokens: int | None = ...,
+        presence_penalty: float = ...,
+        frequency_penalty: float = ...,
+        repeat_penalty: float = ...,
+        model: str | None = ...,
+        logits_processor: Processors = ...,
+        logit_bias: Bias = ...,
+        logprobs: bool | None = ...,
+        top_logprobs: int | None = ...,
+        **theirs: object,
+    ) -> ChatCompletion | Iterator[ChatCompletionChunk]: ...
 
     def create_chat_completion(
         self,
@@ -147,8 +274,8 @@ class Llama(TokenLevel):
         """Answers the last of `messages`, in the chat template of the model file.
 
         Args:
-            messages: `{"role": "user", "content": "…"}` and so on. Special pieces in them are
-                plain text.
+            messages: `{"role": "user", "content": "…"}` and so on; a content may also be a list
+                of `{"type": "text", "text": "…"}`. Special pieces in them are plain text.
             logprobs: Whether to give log-probabilities; `top_logprobs` of the likeliest tokens
                 for each. Others: as `create_completion`.
         Raises:
@@ -156,12 +283,14 @@ class Llama(TokenLevel):
             are longer than the context.
         """
         args.check_neutral("create_chat_completion", args.CHAT_NEUTRAL, theirs)
+        args.check_flags(stream=stream)
+        conversation = text_messages(messages)
         with self._lock:
             template = self._chat_template()
-            ids = template.render_for(self.tokenizer, messages).encode(self.tokenizer)
+            ids = template.render_for(self.tokenizer, conversation).encode(self.tokenizer)
         n_top = self._n_top("top_logprobs", top_logprobs)
         penalties = (repeat_penalty, frequency_penalty, presence_penalty)
-        request = _Request(
+        request = Request(
             ids=ids,
             sampling=self._sampling(seed, temperature, (top_k, top_p, min_p), penalties),
             max_tokens=args.limit_of(max_tokens),
@@ -188,62 +317,3 @@ class Llama(TokenLevel):
         if self._template is None:
             self._template = chat_template(self._running.model.metadata, self.chat_format)
         return self._template
-
-    def _ids_and_text(self, prompt: str | Sequence[int]) -> tuple[list[int], str]:
-        if isinstance(prompt, str):
-            return encode_prompt(self.tokenizer, prompt), prompt
-        ids = self._checked(prompt)
-        return ids, self.detokenize(ids).decode("utf-8", "replace")
-
-    def _n_top(self, name: str, count: int | None) -> int | None:
-        if count is not None:
-            check_int(name, count, 0, self.n_vocab())
-        return count
-
-    def _parts(self, request: _Request) -> Iterator[Part]:
-        """The described pieces of a text. What is wrong with the request shows now, not later."""
-        session = self._running
-        if not request.ids:
-            raise ConfigError("prompt: expected at least one token, found none")
-        session.check_room(len(request.ids) - len(session.tokens))
-        chunks = generate_text(
-            session,
-            request.ids,
-            request.sampling,
-            max_tokens=request.max_tokens,
-            stop=request.stop,
-            processors=request.processors,
-            criteria=request.criteria,
-        )
-        describer = Describer(self.tokenizer, request.n_top, request.offset)
-        return self._in_turns(request, describer, describer.parts(chunks))
-
-    def _in_turns(
-        self, request: _Request, describer: Describer, parts: Iterator[Part]
-    ) -> Iterator[Part]:
-        if request.echo is not None:
-            with self._lock:
-                first = self._echo(request, describer, request.echo)
-            yield first
-        while True:
-            with self._lock:
-                part = next(parts, None)
-            if part is None:
-                return
-            yield part
-
-    def _echo(self, request: _Request, describer: Describer, text: str) -> Part:
-        logits = None
-        if request.n_top is not None:
-            session = self._running
-            session.truncate(0)
-            logits = session.eval(request.ids, all_logits=True)
-        return describer.echo(text, request.ids, logits)
-
-    def _collected(self, request: _Request, parts: Iterator[Part]) -> tuple[list[Part], str, Usage]:
-        """All pieces in one turn, their text, and the counts."""
-        with self._lock:
-            found = list(parts)
-        n_made = sum(part.n_tokens for part in found)
-        text = "".join(part.text for part in found)
-        return found, text, usage_of(len(request.ids), n_made)

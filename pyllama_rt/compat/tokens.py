@@ -7,11 +7,10 @@ import random
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from threading import RLock
-from types import TracebackType
-from typing import TypeVar
 
 import numpy as np
 
+from pyllama_rt.closing import Closing
 from pyllama_rt.compat import arguments as args
 from pyllama_rt.compat.vocabulary import Vocabulary, metadata_texts
 from pyllama_rt.config import LoadConfig, SamplingConfig, check_int
@@ -30,10 +29,9 @@ from pyllama_rt.tokenizer.registry import load_tokenizer
 
 Processors = args.TheirProcessor | Sequence[args.TheirProcessor] | None
 Criteria = args.TheirCriterion | Sequence[args.TheirCriterion] | None
-Self = TypeVar("Self", bound="TokenLevel")
 
 
-class TokenLevel(Vocabulary):
+class TokenLevel(Vocabulary, Closing):
     """A model and one sequence of tokens."""
 
     def __init__(
@@ -102,7 +100,8 @@ class TokenLevel(Vocabulary):
         self._session = Session(model, on_logits=self._keep if self._logits_all else None)
         self.tokenizer = model.tokenizer
         self.metadata = metadata_texts(model.metadata)
-        if self.verbose:
+        # Without a stderr, as under pythonw, print would take stdout.
+        if self.verbose and sys.stderr is not None:
             print(f"pyllama-rt: {_described(model)}", file=sys.stderr)
 
     def eval(self, tokens: Sequence[int]) -> None:
@@ -228,19 +227,6 @@ class TokenLevel(Vocabulary):
             if session is not None:
                 session.close()
                 session.model.close()
-
-    def __enter__(self: Self) -> Self:
-        """Nothing happens."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes."""
-        self.close()
 
     @property
     def _running(self) -> Session:

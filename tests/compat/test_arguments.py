@@ -6,16 +6,52 @@ import numpy as np
 import pytest
 
 from pyllama_rt.compat import LogitsProcessorList, StoppingCriteriaList, arguments
+from pyllama_rt.config import check_int
 from pyllama_rt.errors import ConfigError
 
 
 def test_neutral_arguments_pass_and_others_do_not() -> None:
-    neutral = {"n_gpu_layers": 0, "use_mmap": True, "flash_attn": True, "lora_path": None}
+    neutral = {"rope_freq_base": 0.0, "lora_path": None, "embedding": False}
     arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, neutral)
-    with pytest.raises(ConfigError, match=r"n_gpu_layers: this version takes only 0.*found 35"):
-        arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, {"n_gpu_layers": 35})
+    with pytest.raises(
+        ConfigError, match=r"rope_freq_base: this version takes only 0.*found 1000000"
+    ):
+        arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, {"rope_freq_base": 1e6})
     with pytest.raises(TypeError, match=r"Llama.*'use_mlok'.*did you mean 'use_mlock'"):
         arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, {"use_mlok": True})
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"n_gpu_layers": -1, "split_mode": 1, "main_gpu": 3, "tensor_split": [0.5, 0.5]},
+        {"n_gpu_layers": 35, "offload_kqv": False, "op_offload": True, "flash_attn": True},
+        {"use_mmap": False, "use_mlock": True, "numa": 1, "n_ubatch": 64},
+    ],
+)
+def test_where_memory_and_compute_lie_is_left_to_us(where: dict[str, object]) -> None:
+    arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, where)
+
+
+def test_stop_strings() -> None:
+    assert arguments.stop_list(None) == []
+    assert arguments.stop_list("x") == ["x"]
+    assert arguments.stop_list(("x", "yz")) == ["x", "yz"]
+    for bad in (5, {"x": 1}, b"x", [5], ""):
+        with pytest.raises(ConfigError, match="stop: expected"):
+            arguments.stop_list(bad)  # type: ignore[arg-type]
+
+
+def test_flags() -> None:
+    arguments.check_flags(stream=True, echo=False)
+    for bad in ("yes", 1, None):
+        with pytest.raises(ConfigError, match="stream: expected True or False, found"):
+            arguments.check_flags(stream=bad)
+
+
+def test_whole_numbers_are_named_in_full() -> None:
+    with pytest.raises(ConfigError, match="from -1 to 18446744073709551615, found -7"):
+        check_int("seed", -7, -1, (1 << 64) - 1)
 
 
 def test_cache_types() -> None:

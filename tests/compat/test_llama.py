@@ -21,7 +21,7 @@ def text_of(response: object) -> str:
     return str(cast("dict[str, Any]", response)["choices"][0]["text"])
 
 
-def whole(llm: Llama, prompt: str | list[int], **options: Any) -> dict[str, Any]:
+def whole(llm: Llama, prompt: str | bytes | list[int], **options: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", llm(prompt, **{"temperature": 0.0, **options}))
 
 
@@ -194,6 +194,8 @@ def test_threads_take_turns(llm: Llama) -> None:
         ({"logprobs": 10**6}, ConfigError),
         ({"stop": ""}, ConfigError),
         ({"stop": [b"x"]}, ConfigError),
+        ({"stop": 5}, ConfigError),
+        ({"echo": "no"}, ConfigError),
         ({"mirostat_mode": 2}, ConfigError),
         ({"typical_p": 0.5}, ConfigError),
         ({"suffix": "x"}, ConfigError),
@@ -207,6 +209,56 @@ def test_wrong_options_show_at_the_call(
 ) -> None:
     with pytest.raises(error):
         llm("Hi", stream=stream, **options)
+
+
+def test_a_stream_is_asked_for_with_true_or_false(llm: Llama) -> None:
+    wrong: Any = "yes"
+    with pytest.raises(ConfigError, match="stream: expected True or False, found 'yes'"):
+        llm("Hi", stream=wrong)
+    with pytest.raises(ConfigError, match="stream"):
+        llm.create_chat_completion(QUESTION, stream=wrong)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_are_text(llm: Llama, kind: Callable[[bytes], bytes]) -> None:
+    text = "One day, 狐"
+    wanted = whole(llm, text, max_tokens=5, echo=True)
+    found = whole(llm, kind(text.encode()), max_tokens=5, echo=True)
+    assert found["choices"] == wanted["choices"]
+    assert found["usage"] == wanted["usage"]
+    broken = whole(llm, kind(b"abc \xe4\xb8"), max_tokens=1, echo=True)
+    assert broken["usage"]["prompt_tokens"] == len(llm.tokenize(b"abc \xe4\xb8"))
+    assert text_of(broken).startswith("abc \ufffd")
+    json.dumps(broken, ensure_ascii=False).encode()
+
+
+def test_contents_may_be_lists_of_texts(llm: Llama) -> None:
+    parts = [{"type": "text", "text": "What is "}, {"type": "text", "text": "3 plus 4?"}]
+    found = llm.create_chat_completion([{"role": "user", "content": parts}], temperature=0.0)
+    wanted = llm.create_chat_completion(QUESTION, temperature=0.0)
+    assert found["choices"] == wanted["choices"]
+    assert found["usage"] == wanted["usage"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ([], "messages: expected at least one message"),
+        ("Hi", "messages: expected a list, found 'Hi'"),
+        ([*QUESTION, {"role": "user", "content": None}], r"messages\[1\]\.content: .*found None"),
+        ([{"role": "user"}], r"messages\[0\]\.content: expected text"),
+        ([{"role": "user", "content": [5]}], r"messages\[0\]\.content\[0\]: .*found 5"),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
+            r"messages\[0\]\.content\[0\]: expected .*text.*image_url",
+        ),
+        ([{"role": 3, "content": "x"}], "role: expected a plain word, found 3"),
+        ([{"content": "x"}], "role: expected a plain word, found None"),
+    ],
+)
+def test_wrong_messages(llm: Llama, messages: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        llm.create_chat_completion(messages)
 
 
 def test_wrong_prompts(llm: Llama) -> None:
@@ -234,18 +286,21 @@ def test_the_end_of_the_context(llm: Llama) -> None:
 
 def test_after_close() -> None:
     llm = Llama(DEMO_MODEL, verbose=False)
-    stream = cast("Iterator[object]", llm("One", stream=True))
-    next(stream)
+    stream = llm("One", stream=True)
+    begun = llm("One", stream=True)
+    next(begun)
     llm.create_chat_completion(QUESTION, max_tokens=1)
     llm.close()
     llm.close()
     uses: list[Callable[[], object]] = [
         lambda: llm("One"),
-        lambda: next(stream),
         lambda: llm.create_chat_completion(QUESTION),
         lambda: llm.eval([1]),
         llm.n_ctx,
     ]
     for use in uses:
-        with pytest.raises(StateError):
+        with pytest.raises(StateError, match="it was closed"):
             use()
+    for late in (stream, begun):
+        with pytest.raises(StateError, match=r"demo\.gguf: the session is closed"):
+            next(late)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,13 +115,35 @@ def test_context_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_arguments_that_would_change_something_are_refused() -> None:
-    for options in ({"n_gpu_layers": -1}, {"lora_path": "x"}, {"embedding": True}):
+    for options in ({"rope_freq_base": 1e6}, {"lora_path": "x"}, {"embedding": True}):
         with pytest.raises(ConfigError, match=next(iter(options))):
             Llama(DEMO_MODEL, **options)
     with pytest.raises(TypeError, match="n_cxt"):
         Llama(DEMO_MODEL, n_cxt=5)
     with pytest.raises(ConfigError, match="seed"):
         Llama(DEMO_MODEL, seed=-7)
+
+
+def test_where_things_lie_changes_nothing(llm: Llama) -> None:
+    options: dict[str, Any] = {
+        "n_gpu_layers": -1,
+        "use_mmap": False,
+        "use_mlock": True,
+        "numa": True,
+    }
+    with Llama(DEMO_MODEL, verbose=False, **options) as other:
+        for one in (llm, other):
+            one.reset()
+            one.eval([1, 300, 301])
+        assert np.array_equal(other.scores[2], llm.scores[2])
+
+
+def test_without_a_stderr_nothing_is_announced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    Llama(DEMO_MODEL).close()
+    assert capsys.readouterr().out == ""
 
 
 def test_a_vocabulary_alone() -> None:
