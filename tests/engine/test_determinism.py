@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: write_tiny_llama(folder / f"{kind}.gguf", kind).path for kind in KINDS}
 
 
-def text_and_logits(path: Path, n_threads: int, chunk: int) -> tuple[str, NDArray[np.float32]]:
+def text_and_logits(
+    path: Path, n_threads: int, chunk: int, prompt: list[int] = PROMPT
+) -> tuple[str, NDArray[np.float32]]:
     config = LoadConfig(n_ctx=1024, n_threads=n_threads, n_batch=chunk)
     with load_model(path, config) as model, Session(model) as session:
-        logits = session.eval(PROMPT, all_logits=True)
+        logits = session.eval(prompt, all_logits=True)
         sampling = SamplingConfig(temperature=1.0, seed=7)
-        chunks = generate_text(session, PROMPT, sampling, max_tokens=12)
+        chunks = generate_text(session, prompt, sampling, max_tokens=12)
         return "".join(chunk.text for chunk in chunks), logits
 
 
@@ -41,6 +44,15 @@ def test_threads_and_chunks(models: dict[str, Path], kind: str) -> None:
         other_text, other = text_and_logits(models[kind], n_threads, chunk)
         assert np.array_equal(other, logits), (n_threads, chunk)
         assert other_text == text
+
+
+def test_every_number_of_threads_with_every_chunk(models: dict[str, Path]) -> None:
+    prompt = PROMPT[:150]
+    wanted_text, wanted = text_and_logits(models["q4_k"], 1, 512, prompt)
+    for n_threads, chunk in product((1, 2, 5, 16), (1, 7, 64, 512)):
+        text, logits = text_and_logits(models["q4_k"], n_threads, chunk, prompt)
+        assert np.array_equal(logits, wanted), (n_threads, chunk)
+        assert text == wanted_text
 
 
 @pytest.mark.parametrize("kind", ["q4_k", "f16"])
@@ -91,14 +103,18 @@ def test_a_kept_prefix_changes_nothing(models: dict[str, Path]) -> None:
         assert session.tokens == PROMPT[:200]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_instruction_set_of_this_cpu_agrees(
-    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    models: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = []
+    results = {}
     for isa in _core.isa_names():
         if _core.isa_supported(isa):
             monkeypatch.setenv("PYLLAMA_RT_ISA", isa)
-            with load_model(models["q4_k"]) as model, Session(model) as session:
-                results.append(session.eval(PROMPT[:20], all_logits=True))
-    for result in results:
-        np.testing.assert_allclose(result, results[0], atol=1e-3)
+            with load_model(models[kind]) as model, Session(model) as session:
+                results[isa] = session.eval(PROMPT[:20], all_logits=True)
+    scalar = results.pop("scalar")
+    for isa, result in results.items():
+        assert np.array_equal(result, next(iter(results.values()))), isa
+        # Scalar code has no fused multiply-add, and so rounds more often.
+        np.testing.assert_allclose(result, scalar, atol=1e-3)
