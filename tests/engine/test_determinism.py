@@ -116,5 +116,5 @@ def test_every_instruction_set_of_this_cpu_agrees(
     scalar = results.pop("scalar")
     for isa, result in results.items():
         assert np.array_equal(result, next(iter(results.values()))), isa
-        # Scalar code has no fused multiply-add, and so rounds more often.
+        # The scalar set has no fused multiply-add: its way through double differs in rare ties.
         np.testing.assert_allclose(result, scalar, atol=1e-3)
