@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from timing import untraced
+
 from pyllama_rt.errors import did_you_mean
 
 
@@ -13,6 +15,7 @@ def test_the_closest_name_is_offered() -> None:
 
 
 def test_hostile_names_cost_nothing() -> None:
+    untraced()
     start = time.process_time()
     names = [f"{'a' * 60}{i}" for i in range(200_000)]
     begun = time.process_time()

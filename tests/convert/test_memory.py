@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import HuggingFace, config
+from command_line import FOLDER
 
 # Names the anonymous memory before and at its highest, in KiB.
 MEASURE = """
@@ -65,7 +66,7 @@ def sparse_checkpoint(folder: Path) -> Path:
 def growth(*arguments: object) -> int:
     """KiB by which the anonymous memory grew at most."""
     command = [sys.executable, "-c", MEASURE, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True)
     before, highest, n_samples = map(int, done.stdout.split())
     assert n_samples > 20
     return highest - before

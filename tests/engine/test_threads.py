@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import FOLDER
 from tiny_llama import write_tiny_llama
 
 from pyllama_rt.config import LoadConfig
@@ -94,7 +95,12 @@ time.sleep(0.3)
 print("end", flush=True)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code],
+        cwd=FOLDER,  # where the checkout's folder does not hide the installed package
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.stdout == "end\n"
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import FOLDER
 
 from pyllama_rt.errors import ConfigError, ResourceError
 from pyllama_rt.formats.atomic_file import atomic_file, same_file
@@ -81,7 +82,7 @@ except ResourceError as error:
     print(error)
 """
     output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=FOLDER, capture_output=True, text=True, check=True
     )
     assert "cannot write the file" in output.stdout
     assert only(target) == b"old"
@@ -96,7 +97,8 @@ with atomic_file({str(target)!r}) as file:
     print("ready", flush=True)
     time.sleep(60)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGKILL)

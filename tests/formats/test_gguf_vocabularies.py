@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from shared_data import shared
+from timing import untraced
 
 from pyllama_rt.formats.gguf import GgufFile, GgufWriter
 
@@ -25,6 +26,7 @@ def open_s(path: Path) -> float:
 
 
 def test_128k_pieces_and_280k_merges_open_quickly(tmp_path: Path) -> None:
+    untraced()
     path = tmp_path / "m.gguf"
     tokens = [f"piece{i}" for i in range(128_000)]
     merges = [f"pie{i} ce{i}" for i in range(280_000)]
