@@ -8,6 +8,6 @@ import pytest
 
 
 def untraced() -> None:
-    """Skips the test under a tracer (coverage, a debugger), which slows Python down several times."""
+    """Skips the test under a tracer (coverage, a debugger), which slows Python down a lot."""
     if sys.gettrace() is not None:
         pytest.skip("times under a tracer say nothing")
