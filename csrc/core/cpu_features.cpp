@@ -57,8 +57,19 @@ bool has_avx2() {
     return os_saves && bit(one.c, 12) && bit(one.c, 29) && bit(cpuid(7).b, 5);
 }
 
+/// AVX-512 F, BW, VL, DQ and VNNI, with masks and the wide registers saved as well.
+bool has_avx512_vnni() {
+    if (!has_avx2() || (saved_state() & 0xe6u) != 0xe6u) return false;
+    const Registers seven = cpuid(7);
+    return bit(seven.b, 16) && bit(seven.b, 17) && bit(seven.b, 30) && bit(seven.b, 31) &&
+           bit(seven.c, 11);
+}
+
 #else
 
+bool has_avx512_vnni() {
+    return false;
+}
 bool has_avx2() {
     return false;
 }
@@ -69,7 +80,9 @@ bool has_avx2() {
 
 bool cpu_supports(std::string_view isa) {
     static const bool avx2 = has_avx2();
+    static const bool avx512_vnni = has_avx512_vnni();
     if (isa == "scalar") return true;
+    if (isa == "avx512_vnni") return avx512_vnni;
     return isa == "avx2" && avx2;
 }
 

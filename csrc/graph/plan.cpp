@@ -140,7 +140,8 @@ int64_t activation_row_bytes(ValueFormat format, int64_t width) {
     switch (format) {
         case ValueFormat::kF32: return align_up(checked_mul(width, sizeof(float)));
         case ValueFormat::kAct32:
-            return align_up(width) + 2 * align_up(checked_mul(width / 32, sizeof(float)));
+            return align_up(width) + 2 * align_up(checked_mul(width / 32, sizeof(float))) +
+                   align_up(checked_mul(width / 32, sizeof(int16_t)));
         case ValueFormat::kAct256:
             return align_up(width) + align_up(checked_mul(width / 256, sizeof(float))) +
                    align_up(checked_mul(width / 16, sizeof(int16_t)));

@@ -11,9 +11,10 @@ namespace plrt {
 
 /// One row of activations, quantised to int8. x[e] ~ d[e / block] * q[e].
 struct Activations32 {
-    int8_t* q;  // (width), |q| <= 127
-    float* d;   // (width / 32)
-    float* s;   // (width / 32): d * sum of the block's q
+    int8_t* q;      // (width), |q| <= 127
+    float* d;       // (width / 32)
+    float* s;       // (width / 32): d * sum of the block's q
+    int16_t* sums;  // (width / 32): sums of the block's q
 };
 struct Activations256 {
     int8_t* q;      // (width), |q| <= 127
@@ -43,12 +44,13 @@ static inline int64_t activation_part(int64_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
 
-/// The parts of a quantised activation row of k elements: q, then d, then s or sums.
+/// The parts of a quantised activation row of k elements: q, then d, then s, then sums.
 static inline Activations32 activations_32(uint8_t* row, int64_t k) {
     uint8_t* d = row + activation_part(k);
     uint8_t* s = d + activation_part(k / 32 * 4);
+    uint8_t* sums = s + activation_part(k / 32 * 4);
     return {reinterpret_cast<int8_t*>(row), reinterpret_cast<float*>(d),
-            reinterpret_cast<float*>(s)};
+            reinterpret_cast<float*>(s), reinterpret_cast<int16_t*>(sums)};
 }
 static inline Activations256 activations_256(uint8_t* row, int64_t k) {
     uint8_t* d = row + activation_part(k);
@@ -57,12 +59,12 @@ static inline Activations256 activations_256(uint8_t* row, int64_t k) {
             reinterpret_cast<int16_t*>(sums)};
 }
 
-/// Weight rows that a matmul kernel works on at a time; row ranges are cut at multiples of it.
-inline constexpr int64_t kMatmulRows = 4;
+/// Weight rows that matmul kernels work on at a time, at most; row ranges are cut at multiples.
+inline constexpr int64_t kMatmulRows = 16;
 
 /// Bytes of MatmulArgs::scratch.
 static inline int64_t matmul_scratch_bytes(int64_t k) {
-    return kMatmulRows * (k + 256) * 4;
+    return kMatmulRows * (k + 256) * 8;
 }
 
 /// Causal attention of some rows of one sequence over one KV head. Row r sits at position

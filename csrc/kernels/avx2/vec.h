@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#define PLRT_MATMUL_CHOICE "kernels/generic/rows_only.h"
+
 namespace plrt::PLRT_ISA {
 namespace {
 

@@ -8,7 +8,7 @@
 namespace plrt::PLRT_ISA {
 namespace {
 
-constexpr int64_t kTile = kMatmulRows;
+constexpr int64_t kTile = 4;
 
 /// Start of the weight row r of a tile; rows past the end repeat the last one.
 inline const uint8_t* weight_row(const MatmulArgs& a, int64_t first, int64_t r) {
@@ -220,6 +220,19 @@ void matmul_float(const MatmulArgs& a) {
             for (int64_t r = 0; r < kTile; ++r) sums[r] = reduce_add(acc[r]);
             store_tile(a, first, col, load4(sums));
         }
+    }
+}
+
+template <typename Type>
+constexpr bool kIsSmall = sizeof(typename Type::Block) < 64;
+
+/// Few activation rows: row by row. Instruction sets with panels put their own choice in front.
+template <typename Type>
+void matmul_rows(const MatmulArgs& a) {
+    if constexpr (kIsSmall<Type>) {
+        matmul_small<Type>(a);
+    } else {
+        matmul_super<Type>(a);
     }
 }
 

@@ -28,7 +28,9 @@ void quantize_rows_32(const float* x, int64_t n, Activations32 out) {
     for (int64_t b = 0; b < n / 32; ++b) {
         const float d = quantize_block(x + 32 * b, 32, out.q + 32 * b);
         out.d[b] = d;
-        out.s[b] = d * static_cast<float>(sum_i8_32(out.q + 32 * b));
+        const int32_t sum = sum_i8_32(out.q + 32 * b);
+        out.s[b] = d * static_cast<float>(sum);
+        out.sums[b] = static_cast<int16_t>(sum);
     }
 }
 

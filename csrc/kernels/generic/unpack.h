@@ -96,6 +96,9 @@ struct IQ4_NL {
     }
 };
 
+/// kSubBlock: elements that share a scale. kFold: what is added to scale * (code - kZero) so that
+/// it fits a byte, or -1 where it does not fit.
+
 /// Which float multiplies the sub-mins of a super-block.
 enum class Mins { kNone, kTimesD, kTimesDmin };
 
@@ -103,6 +106,9 @@ struct Q2_K {
     using Block = BlockQ2_K;
     static constexpr bool kSigned = false;
     static constexpr Mins kMins = Mins::kTimesDmin;
+    static constexpr int kSubBlock = 16;
+    static constexpr int kZero = 0;
+    static constexpr int kFold = 0;  // scale * code <= 45
     static void codes(const Block& b, uint8_t* q) {
         for (int h = 0; h < 2; ++h) {
             for (int g = 0; g < 4; ++g) {
@@ -124,6 +130,9 @@ struct Q3_K {
     using Block = BlockQ3_K;
     static constexpr bool kSigned = false;
     static constexpr Mins kMins = Mins::kTimesD;
+    static constexpr int kSubBlock = 16;
+    static constexpr int kZero = 4;
+    static constexpr int kFold = 124;  // scale * (code - 4) lies in -124 … 128
     static void codes(const Block& b, uint8_t* q) {
         for (int h = 0; h < 2; ++h) {
             for (int g = 0; g < 4; ++g) {
@@ -166,6 +175,8 @@ struct Q4_K {
     using Block = BlockQ4_K;
     static constexpr bool kSigned = false;
     static constexpr Mins kMins = Mins::kTimesDmin;
+    static constexpr int kSubBlock = 32;
+    static constexpr int kFold = -1;
     static void codes(const Block& b, uint8_t* q) {
         for (int p = 0; p < 4; ++p) {
             for (int l = 0; l < 32; ++l) {
@@ -183,6 +194,8 @@ struct Q5_K {
     using Block = BlockQ5_K;
     static constexpr bool kSigned = false;
     static constexpr Mins kMins = Mins::kTimesDmin;
+    static constexpr int kSubBlock = 32;
+    static constexpr int kFold = -1;
     static void codes(const Block& b, uint8_t* q) {
         for (int p = 0; p < 4; ++p) {
             for (int l = 0; l < 32; ++l) {
@@ -202,6 +215,8 @@ struct Q6_K {
     using Block = BlockQ6_K;
     static constexpr bool kSigned = false;
     static constexpr Mins kMins = Mins::kTimesD;
+    static constexpr int kSubBlock = 16;
+    static constexpr int kFold = -1;
     static void codes(const Block& b, uint8_t* q) {
         for (int h = 0; h < 2; ++h) {
             for (int g = 0; g < 4; ++g) {
@@ -226,6 +241,8 @@ struct IQ4_XS {
     using Block = BlockIQ4_XS;
     static constexpr bool kSigned = true;
     static constexpr Mins kMins = Mins::kNone;
+    static constexpr int kSubBlock = 32;
+    static constexpr int kFold = -1;
     static void codes(const Block& b, uint8_t* q) {
         for (int s = 0; s < 8; ++s) {
             for (int l = 0; l < 16; ++l) {

@@ -3,6 +3,8 @@
 /// Every ISA's vec.h defines the same names with the same results.
 
 #include <cstdint>
+
+#define PLRT_MATMUL_CHOICE "kernels/generic/rows_only.h"
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <cmath>
 #endif

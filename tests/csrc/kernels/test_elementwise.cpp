@@ -119,10 +119,13 @@ struct Quantized {
     std::vector<int16_t> sums;
 
     Quantized(const KernelTable& kernels, const std::vector<float>& x, size_t block)
-        : q(x.size()), d(x.size() / block), s(x.size() / block), sums(x.size() / 16) {
+        : q(x.size()),
+          d(x.size() / block),
+          s(x.size() / block),
+          sums(x.size() / (block == 32 ? 32 : 16)) {
         const auto n = static_cast<int64_t>(x.size());
         if (block == 32) {
-            kernels.quantize_rows_32(x.data(), n, {q.data(), d.data(), s.data()});
+            kernels.quantize_rows_32(x.data(), n, {q.data(), d.data(), s.data(), sums.data()});
         } else {
             kernels.quantize_rows_256(x.data(), n, {q.data(), d.data(), sums.data()});
         }
@@ -148,7 +151,10 @@ const Test quantize_rows("quantize_rows: codes, scales and sums, the same on all
         for (size_t b = 0; b < x.size() / block; ++b) {
             int32_t sum = 0;
             for (size_t i = 0; i < block; ++i) sum += scalar.q[b * block + i];
-            if (block == 32) check(scalar.s[b] == scalar.d[b] * static_cast<float>(sum), "s");
+            if (block == 32) {
+                check(scalar.s[b] == scalar.d[b] * static_cast<float>(sum), "s");
+                check(scalar.sums[b] == sum, "sum of a small block");
+            }
         }
     }
 });

@@ -43,7 +43,8 @@ struct Matmul {
     /// Lays the activations out as the type's kernel reads them.
     void quantize(const KernelTable& kernels) {
         const int64_t floats = k * static_cast<int64_t>(sizeof(float));
-        const int64_t small = activation_part(k) + 2 * activation_part(k / 32 * 4);
+        const int64_t small =
+            activation_part(k) + 2 * activation_part(k / 32 * 4) + activation_part(k / 32 * 2);
         const int64_t super =
             activation_part(k) + activation_part(k / 256 * 4) + activation_part(k / 16 * 2);
         const bool plain = !info(type).is_quantized;
