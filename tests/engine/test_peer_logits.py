@@ -8,6 +8,7 @@ amplify it. Changing the norm's epsilon by one part in 10,000 moves our own logi
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,19 @@ def test_logits_agree(source: Path, tmp_path: Path, kind: str) -> None:
     assert len(mine) >= 4000
     assert divergence.mean() <= 1e-4
     assert agree >= 0.99
+
+
+@pytest.mark.parametrize("mix", ["Q4_K_M", "Q2_K", "Q8_0", "IQ4_XS", "Q5_0"])
+def test_files_that_the_peer_quantised_run_here(source: Path, tmp_path: Path, mix: str) -> None:
+    path = tmp_path / f"{mix}.gguf"
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{mix}")
+    written = llama_cpp.llama_model_quantize(
+        str(source).encode(), str(path).encode(), ctypes.byref(params)
+    )
+    assert written == 0
+    texts = windows(path)
+    mine, peer = ours(path, texts), theirs(path, texts)
+    divergence = (np.exp(peer) * (peer - mine)).sum(axis=-1)
+    print(f"{mix}: {len(mine)} positions, mean KL {divergence.mean():.2e}")
+    assert divergence.mean() <= 1e-4
