@@ -65,8 +65,7 @@ struct Job {
         try {
             work(team, thread_index);
         } catch (...) {
-            const std::lock_guard<std::mutex> lock(error_mutex);
-            if (!error) error = std::current_exception();
+            if (!has_error.exchange(true)) error = std::current_exception();
         }
         inside_team = false;
         team.leave();
@@ -75,8 +74,8 @@ struct Job {
     const std::function<void(Team&, int)>& work;
     PoolTeam team;
     std::atomic<int> n_pending;
-    std::mutex error_mutex;
-    std::exception_ptr error;
+    std::atomic<bool> has_error{false};
+    std::exception_ptr error;  // written by one thread, read by the caller when all have ended
 };
 
 struct Worker {
