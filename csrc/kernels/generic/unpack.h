@@ -15,6 +15,14 @@ inline float half(uint16_t bits) {
     return out[0];
 }
 
+/// The low nibbles of 16 bytes, then the high ones.
+inline void nibbles_of(const uint8_t* qs, uint8_t* q) {
+    for (int i = 0; i < 16; ++i) {
+        q[i] = qs[i] & 15;
+        q[i + 16] = qs[i] >> 4;
+    }
+}
+
 struct Q4_0 {
     using Block = BlockQ4_0;
     static constexpr bool kSigned = true;
@@ -31,12 +39,7 @@ struct Q4_1 {
     using Block = BlockQ4_1;
     static constexpr bool kSigned = false;
     static constexpr bool kHasMin = true;
-    static void codes(const Block& b, uint8_t* q) {
-        for (int i = 0; i < 16; ++i) {
-            q[i] = b.qs[i] & 15;
-            q[i + 16] = b.qs[i] >> 4;
-        }
-    }
+    static void codes(const Block& b, uint8_t* q) { nibbles_of(b.qs, q); }
 };
 
 /// The fifth bits of Q5_0 and Q5_1: bit e of the four bytes belongs to element e.
@@ -53,10 +56,7 @@ struct Q5_0 {
     static constexpr bool kSigned = true;
     static constexpr bool kHasMin = false;
     static void codes(const Block& b, uint8_t* q) {
-        for (int i = 0; i < 16; ++i) {
-            q[i] = b.qs[i] & 15;
-            q[i + 16] = b.qs[i] >> 4;
-        }
+        nibbles_of(b.qs, q);
         add_fifth_bits(b.qh, q);
         for (int i = 0; i < 32; ++i) q[i] = static_cast<uint8_t>(q[i] - 16);
     }
@@ -67,10 +67,7 @@ struct Q5_1 {
     static constexpr bool kSigned = false;
     static constexpr bool kHasMin = true;
     static void codes(const Block& b, uint8_t* q) {
-        for (int i = 0; i < 16; ++i) {
-            q[i] = b.qs[i] & 15;
-            q[i + 16] = b.qs[i] >> 4;
-        }
+        nibbles_of(b.qs, q);
         add_fifth_bits(b.qh, q);
     }
 };
