@@ -69,6 +69,7 @@ def growth(*arguments: object) -> int:
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True)
     before, highest, n_samples = map(int, done.stdout.split())
     assert n_samples > 20
+    print(f"{arguments[0]}: {(highest - before) / 1024:.0f} MiB above the start")
     return highest - before
 
 

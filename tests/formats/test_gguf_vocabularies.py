@@ -34,7 +34,9 @@ def test_128k_pieces_and_280k_merges_open_quickly(tmp_path: Path) -> None:
         writer.add("tokenizer.ggml.tokens", tokens)
         writer.add("tokenizer.ggml.merges", merges)
         writer.add("tokenizer.ggml.scores", [0.5] * len(tokens))
-    assert open_s(path) < MAX_OPEN_S
+    seconds = open_s(path)
+    print(f"opened in {1000 * seconds:.0f} ms of processor time")
+    assert seconds < MAX_OPEN_S
     with GgufFile.open(path) as file:
         assert file.get_strings("tokenizer.ggml.tokens") == tokens
         assert file.get_strings("tokenizer.ggml.merges") == merges
