@@ -97,6 +97,12 @@ void MemoryWeights::add_noise(const std::string& name, TensorType type, int64_t 
     for (int64_t i = 0; i < n_bytes; ++i) data[i] = static_cast<uint8_t>(random());
 }
 
+void MemoryWeights::add_bytes(const std::string& name, TensorType type, int64_t rows, int64_t cols,
+                              const std::string& bytes) {
+    check(bytes.size() == static_cast<size_t>(rows * row_bytes(type, cols)), "add_bytes: size");
+    std::copy(bytes.begin(), bytes.end(), allocate(name, type, rows, cols));
+}
+
 Weight MemoryWeights::get(const std::string& name, int64_t rows, int64_t cols) const {
     const auto found = weights_.find(name);
     require(found != weights_.end(), ErrorKind::kFormat, "tensor '", name, "' is missing");

@@ -22,6 +22,9 @@ class MemoryWeights : public WeightSource {
     /// Adds random bytes: any code, any scale, NaN and infinities included.
     void add_noise(const std::string& name, TensorType type, int64_t rows, int64_t cols,
                    std::mt19937_64& random);
+    /// Adds rows as they are stored.
+    void add_bytes(const std::string& name, TensorType type, int64_t rows, int64_t cols,
+                   const std::string& bytes);
 
     Weight get(const std::string& name, int64_t rows, int64_t cols) const override;
     TensorType type_of(const std::string& name) const;

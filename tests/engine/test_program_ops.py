@@ -1,87 +1,25 @@
 """Every op of the compiled side against its NumPy twin, on every instruction set of this CPU.
 
-An op is run in a graph of its own whose inputs are rows of embedding matrices.
+One op, one graph: one_op.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from one_op import Floats, OneOp, normal, one_attention, one_linear
 
 from pyllama_rt import _core
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES, WEIGHT_TYPES
-from pyllama_rt.graph import reference
-from pyllama_rt.graph.builder import Graph, GraphBuilder, Value
-from pyllama_rt.quant import dequantize, quantize
+from pyllama_rt.graph.builder import GraphBuilder, Value
+from pyllama_rt.quant import quantize
 
 ISAS = [name for name in _core.isa_names() if _core.isa_supported(name)]
-Floats = NDArray[np.float32]
-Build = Callable[[GraphBuilder, list[Value]], Value]
-
-
-def normal(shape: tuple[int, ...], seed: int = 0) -> Floats:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-class OneOp:
-    """A graph that embeds its inputs and applies one op."""
-
-    def __init__(
-        self, inputs: list[Floats], build: Build, weights: dict[str, tuple[Floats, str]]
-    ) -> None:
-        self.n_rows = len(inputs[0])
-        self.stored = {f"in{i}": (x, "f32") for i, x in enumerate(inputs)} | weights
-        g = GraphBuilder({name: values.shape for name, (values, _) in self.stored.items()})
-        values = [g.embed(f"in{i}", *x.shape) for i, x in enumerate(inputs)]
-        g.output_rows(build(g, values))
-        self.graph: Graph = g.build()
-
-    def run(self, isa: str, n_threads: int = 2, kv: str = "f32", chunk: int = 0) -> Floats:
-        rows = []
-        for name, (values, kind) in self.stored.items():
-            data = quantize(values, kind)
-            n_rows = 1 if values.ndim == 1 else len(values)
-            rows.append((name, kind, n_rows, values.shape[-1], memoryview(data.tobytes()), 0))
-        program = _core.Program(self.graph.to_text(), rows, isa)
-        cache = _core.KvCache(program, kv, 4096)
-        sequence = cache.create()
-        outputs = []
-        step = chunk or self.n_rows
-        for begin in range(0, self.n_rows, step):
-            ids = np.arange(begin, min(begin + step, self.n_rows), dtype=np.int32)
-            ones = np.ones(len(ids), dtype=np.uint8)
-            sequences = np.full(len(ids), sequence, dtype=np.int64)
-            outputs.append(program.step(cache, ids, sequences, ones, n_threads))
-        return np.concatenate(outputs)
-
-    def twin(self, kv: type[np.floating] = np.float32) -> Floats:
-        weights = {}
-        for name, (values, kind) in self.stored.items():
-            stored = dequantize(quantize(values, kind), kind, values.shape)
-            block = TENSOR_TYPES[kind].block_size if TENSOR_TYPES[kind].is_quantized else 0
-            weights[name] = reference.ReferenceWeight(stored, block)
-        ids = range(self.n_rows)
-        batch = reference.ReferenceBatch(ids, [0] * self.n_rows, [True] * self.n_rows)
-        return reference.run(self.graph, weights, batch, reference.ReferenceCache(dtype=kv))
 
 
 def nmse(got: Floats, wanted: Floats) -> float:
     difference = got.astype(np.float64) - wanted
     return float((difference**2).sum() / (wanted.astype(np.float64) ** 2).sum())
-
-
-def one_linear(kind: str, rows: int, width: int, k: int, bias: bool = False) -> OneOp:
-    weights = {"w": (normal((width, k), 1), kind)}
-    if bias:
-        weights["b"] = (normal((width,), 2), "f32")
-    return OneOp(
-        [normal((rows, k))],
-        lambda g, v: g.linear(v[0], "w", width, "b" if bias else None),
-        weights,
-    )
 
 
 def test_each_instruction_set_runs_under_its_own_name() -> None:
@@ -166,17 +104,6 @@ def test_attention(isa: str, kv: str, head_dim: int, n_rows: int) -> None:
     op = one_attention(head_dim, n_rows)
     twin = op.twin(np.float32 if kv == "f32" else np.float16)
     assert nmse(op.run(isa, kv=kv), twin) < 1e-12
-
-
-def one_attention(head_dim: int, n_rows: int) -> OneOp:
-    def build(g: GraphBuilder, v: list[Value]) -> Value:
-        return g.attention(
-            v[0], v[1], v[2], n_heads=6, n_kv_heads=2, head_dim=head_dim, scale=head_dim**-0.5
-        )
-
-    widths = (6 * head_dim, 2 * head_dim, 2 * head_dim)
-    inputs = [2 * normal((n_rows, width), i) for i, width in enumerate(widths)]
-    return OneOp(inputs, build, {})
 
 
 @pytest.mark.parametrize("isa", ISAS)
