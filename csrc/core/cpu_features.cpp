@@ -7,6 +7,15 @@
 #else
 #include <cpuid.h>
 #endif
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define PLRT_ARM64 1
+#if defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(_WIN32)
+#include <windows.h>
+#endif
 #endif
 
 #include <cstdint>
@@ -65,12 +74,66 @@ bool has_avx512_vnni() {
            bit(seven.c, 11);
 }
 
+bool detect(std::string_view isa) {
+    if (isa == "avx512_vnni") return has_avx512_vnni();
+    return isa == "avx2" && has_avx2();
+}
+
+#elif defined(PLRT_ARM64)
+
+// The numbers are part of each system's interface; its older headers do not name them all.
+#if defined(__linux__)
+
+bool has_dotprod() {
+    return (getauxval(AT_HWCAP) & (1ul << 20)) != 0;  // HWCAP_ASIMDDP
+}
+bool has_i8mm() {
+    return (getauxval(AT_HWCAP2) & (1ul << 13)) != 0;  // HWCAP2_I8MM
+}
+
+#elif defined(__APPLE__)
+
+bool has_feature(const char* name) {
+    int value = 0;
+    size_t size = sizeof(value);
+    return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+bool has_dotprod() {
+    return has_feature("hw.optional.arm.FEAT_DotProd");
+}
+bool has_i8mm() {
+    return has_feature("hw.optional.arm.FEAT_I8MM");
+}
+
+#elif defined(_WIN32)
+
+bool has_dotprod() {
+    return IsProcessorFeaturePresent(43) != 0;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
+}
+bool has_i8mm() {
+    return IsProcessorFeaturePresent(66) != 0;  // PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE
+}
+
 #else
 
-bool has_avx512_vnni() {
+bool has_dotprod() {
     return false;
 }
-bool has_avx2() {
+bool has_i8mm() {
+    return false;
+}
+
+#endif
+
+bool detect(std::string_view isa) {
+    if (isa == "neon") return true;  // part of every 64-bit Arm
+    if (isa == "neon_dotprod") return has_dotprod();
+    return isa == "neon_i8mm" && has_dotprod() && has_i8mm();
+}
+
+#else
+
+bool detect(std::string_view) {
     return false;
 }
 
@@ -79,11 +142,7 @@ bool has_avx2() {
 }  // namespace
 
 bool cpu_supports(std::string_view isa) {
-    static const bool avx2 = has_avx2();
-    static const bool avx512_vnni = has_avx512_vnni();
-    if (isa == "scalar") return true;
-    if (isa == "avx512_vnni") return avx512_vnni;
-    return isa == "avx2" && avx2;
+    return isa == "scalar" || detect(isa);
 }
 
 }  // namespace plrt

@@ -6,7 +6,7 @@
 namespace plrt {
 
 /// Whether this CPU and operating system run the instruction set called `isa`
-/// ("scalar", "avx2", "avx512_vnni"). Unknown names give false.
+/// (a name of csrc/kernels/CMakeLists.txt). Unknown names give false.
 bool cpu_supports(std::string_view isa);
 
 }  // namespace plrt
