@@ -16,11 +16,11 @@ class Linear : public Operation {
     }
 
     int64_t scratch_bytes(int64_t /*n_rows*/) const override {
-        return matmul_scratch_bytes(in_.width);
+        return kMatmulScratchBytes;
     }
 
     void run(const StepContext& step, Team& team, int thread) const override {
-        const Range part = split_range(out_.width, thread, team.size(), kMatmulRows);
+        const Range part = split_range(out_.width, thread, team.size(), kMatmulGrain);
         if (part.begin == part.end || step.rows(out_.rows) == 0) return;
         MatmulArgs args{};
         args.weights = weight_.data;

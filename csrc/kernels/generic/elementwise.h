@@ -5,12 +5,14 @@ namespace plrt::PLRT_ISA {
 namespace {
 
 inline F32x16 load_part(const float* p, int64_t count) {
+    if (count == 16) return load(p);
     float padded[16] = {};
     for (int64_t i = 0; i < count; ++i) padded[i] = p[i];
     return load(padded);
 }
 
 inline void store_part(float* p, F32x16 a, int64_t count) {
+    if (count == 16) return store(p, a);
     float padded[16];
     store(padded, a);
     for (int64_t i = 0; i < count; ++i) p[i] = padded[i];

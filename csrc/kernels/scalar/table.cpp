@@ -1,7 +1,12 @@
 #include <cstdint>
+#include <utility>
 
 #include "core/blocks.h"
+#include "core/unroll.h"
 #include "kernels/kernel_table.h"
+// The vocabulary, then the generic bodies, in the order in which they use one another.
+// clang-format off
 #include "kernels/scalar/vec.h"
-// The generic bodies, in the order in which they use one another.
+#include "kernels/scalar/bytes.h"
 #include "kernels/generic/bodies.h"
+// clang-format on
