@@ -7,7 +7,7 @@
 // The vocabulary, then the generic bodies, in the order in which they use one another.
 // clang-format off
 #include "kernels/avx2/vec.h"
-#include "kernels/x86/group_shuffle.h"
+#include "kernels/generic/group_shuffle.h"
 #include "kernels/avx2/bytes.h"
 #include "kernels/avx2/dots.h"
 #include "kernels/generic/bodies.h"

@@ -7,7 +7,7 @@
 // The vocabulary, then the generic bodies, in the order in which they use one another.
 // clang-format off
 #include "kernels/avx512_vnni/vec.h"
-#include "kernels/x86/group_shuffle.h"
+#include "kernels/generic/group_shuffle.h"
 #include "kernels/avx512_vnni/bytes.h"
 #include "kernels/generic/bodies.h"
 // clang-format on

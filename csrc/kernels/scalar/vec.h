@@ -1,6 +1,6 @@
 #pragma once
-/// The vector vocabulary in plain C++: for CPUs without AVX2, and the slow truth for the others.
-/// Every ISA's vec.h defines the same names with the same results.
+/// The vector vocabulary in plain C++: for CPUs that no other set fits, and the slow truth for the
+/// others. Every ISA's vec.h defines the same names with the same results.
 
 #include <cstdint>
 

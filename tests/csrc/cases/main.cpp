@@ -69,7 +69,7 @@ int run(const char* path, std::vector<std::string> isas) {
         }
     }
     table.print(isas);
-    std::printf("%zu cases on %zu instruction sets, %d failed\n", cases.size(), isas.size(),
+    std::printf("cases: %zu, instruction sets: %zu, failed: %d\n", cases.size(), isas.size(),
                 n_failed);
     return n_failed == 0 ? 0 : 1;
 }

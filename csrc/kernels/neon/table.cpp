@@ -1,0 +1,14 @@
+#include <cstdint>
+#include <utility>
+
+#include "core/blocks.h"
+#include "core/unroll.h"
+#include "kernels/kernel_table.h"
+// The vocabulary, then the generic bodies, in the order in which they use one another.
+// clang-format off
+#include "kernels/neon/vec.h"
+#include "kernels/generic/group_shuffle.h"
+#include "kernels/neon/bytes.h"
+#include "kernels/neon/dots.h"
+#include "kernels/generic/bodies.h"
+// clang-format on
