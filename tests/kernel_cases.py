@@ -108,6 +108,24 @@ def exact_linears() -> Iterator[Case]:
             yield Case(f"integers {kind}: {rows} x {width} x {k}", op, EXACT)
 
 
+def extreme_linears() -> Iterator[Case]:
+    """The largest codes, sub-scales and activations: narrow sums must not overflow."""
+    for kind in BLOCK_TYPES:
+        k = lengths(kind)[-1]
+        blocks = random_blocks(kind, 8, k, 0)
+        constant = np.zeros_like(blocks, bool)
+        for offset in HALVES[kind]:
+            at = np.arange(offset, blocks.shape[1], TENSOR_TYPES[kind].block_bytes)
+            constant[:, at] = constant[:, at + 1] = True
+        filling = np.array([0, 0x7F, 0x80, 0xFF, 0x0F, 0xF0, 0x3F, 0x55], np.uint8)
+        blocks = np.where(constant, blocks, filling[:, None])
+        x = np.full((9, k), 127, np.float32)
+        x[1] = -127
+        x[2, ::2] = -127
+        x[3:] = np.sign(normal((6, k))) * 127
+        yield Case(f"extremes {kind}: {k}", linear_of_blocks(kind, x, blocks))
+
+
 def identity(kind: str, k: int) -> NDArray[np.uint8]:
     """Blocks of the k x k identity matrix."""
     assert kind in ("q8_0", "q6_k")
@@ -181,7 +199,7 @@ def heads() -> Iterator[Case]:
 
 
 def all_cases() -> Iterator[Case]:
-    for part in (linears, exact_linears, quantised_activations, row_ops, heads):
+    for part in (linears, exact_linears, extreme_linears, quantised_activations, row_ops, heads):
         yield from part()
 
 
