@@ -2,7 +2,7 @@
 #include <utility>
 
 #include "core/blocks.h"
-#include "core/unroll.h"
+#include "core/compiler.h"
 #include "kernels/kernel_table.h"
 // The vocabulary, then the generic bodies, in the order in which they use one another.
 // clang-format off
