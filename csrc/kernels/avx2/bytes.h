@@ -181,10 +181,6 @@ inline F32x16 halves_to_float(I32x16 a) {
 inline __m256i broadcast_4(const void* p) {
     return _mm256_broadcastd_epi32(_mm_loadu_si32(p));
 }
-inline I32x16 dot_pairs(I32x16 acc, I32x16 pairs, const int16_t* x) {
-    const __m256i both = broadcast_4(x);
-    return iadd(acc, {_mm256_madd_epi16(pairs.low, both), _mm256_madd_epi16(pairs.high, both)});
-}
 
 }  // namespace
 }  // namespace plrt::PLRT_ISA
