@@ -119,10 +119,8 @@ def extreme_linears() -> Iterator[Case]:
             constant[:, at] = constant[:, at + 1] = True
         filling = np.array([0, 0x7F, 0x80, 0xFF, 0x0F, 0xF0, 0x3F, 0x55], np.uint8)
         blocks = np.where(constant, blocks, filling[:, None])
-        x = np.full((9, k), 127, np.float32)
-        x[1] = -127
-        x[2, ::2] = -127
-        x[3:] = np.sign(normal((6, k))) * 127
+        x = np.sign(normal((33, k))) * np.float32(127)
+        x[0], x[1], x[2, ::2], x[2, 1::2] = 127, -127, 127, -127
         yield Case(f"extremes {kind}: {k}", linear_of_blocks(kind, x, blocks))
 
 

@@ -29,15 +29,15 @@ struct Registers {
     uint32_t a, b, c, d;
 };
 
-Registers cpuid(uint32_t leaf) {
+Registers cpuid(uint32_t leaf, uint32_t subleaf = 0) {
     Registers r{};
 #if defined(_MSC_VER)
     int out[4];
-    __cpuidex(out, static_cast<int>(leaf), 0);
+    __cpuidex(out, static_cast<int>(leaf), static_cast<int>(subleaf));
     r = {static_cast<uint32_t>(out[0]), static_cast<uint32_t>(out[1]),
          static_cast<uint32_t>(out[2]), static_cast<uint32_t>(out[3])};
 #else
-    __cpuid_count(leaf, 0, r.a, r.b, r.c, r.d);
+    __cpuid_count(leaf, subleaf, r.a, r.b, r.c, r.d);
 #endif
     return r;
 }
@@ -66,6 +66,11 @@ bool has_avx2() {
     return os_saves && bit(one.c, 12) && bit(one.c, 29) && bit(cpuid(7).b, 5);
 }
 
+/// AVX2 and VNNI in the encoding that needs no AVX-512.
+bool has_avx2_vnni() {
+    return has_avx2() && cpuid(7).a >= 1 && bit(cpuid(7, 1).a, 4);
+}
+
 /// AVX-512 F, BW, VL, DQ and VNNI, with masks and the wide registers saved as well.
 bool has_avx512_vnni() {
     if (!has_avx2() || (saved_state() & 0xe6u) != 0xe6u) return false;
@@ -76,6 +81,7 @@ bool has_avx512_vnni() {
 
 bool detect(std::string_view isa) {
     if (isa == "avx512_vnni") return has_avx512_vnni();
+    if (isa == "avx2_vnni") return has_avx2_vnni();
     return isa == "avx2" && has_avx2();
 }
 

@@ -52,17 +52,17 @@ inline U8x64 load_lanes(const uint8_t* p0, const uint8_t* p1, const uint8_t* p2,
                         const uint8_t* p3) {
     return {two_lanes(p0, p1), two_lanes(p2, p3)};
 }
-inline U8x64 or_bytes(U8x64 a, U8x64 b) {
-    return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
-}
 inline __m256i set1_byte(int b) {
     return _mm256_set1_epi8(static_cast<char>(b));
 }
 inline U8x64 xor_bytes(U8x64 a, uint8_t b) {
     return {_mm256_xor_si256(a.low, set1_byte(b)), _mm256_xor_si256(a.high, set1_byte(b))};
 }
-inline U8x64 add_bytes(U8x64 a, uint8_t b) {
-    return {_mm256_add_epi8(a.low, set1_byte(b)), _mm256_add_epi8(a.high, set1_byte(b))};
+inline U8x64 add_bytes(U8x64 a, U8x64 b) {
+    return {_mm256_add_epi8(a.low, b.low), _mm256_add_epi8(a.high, b.high)};
+}
+inline U8x64 set1_bytes(int b) {
+    return {set1_byte(b), set1_byte(b)};
 }
 template <int kShift, int kMask>
 inline __m256i bits_256(__m256i a) {
@@ -73,6 +73,11 @@ inline __m256i bits_256(__m256i a) {
 template <int kShift, int kMask>
 inline U8x64 bits(U8x64 a) {
     return {bits_256<kShift, kMask>(a.low), bits_256<kShift, kMask>(a.high)};
+}
+template <int kShift, int kMask>
+inline U8x64 or_bits(U8x64 a, U8x64 rest) {
+    return {_mm256_or_si256(bits_256<kShift, kMask>(a.low), rest.low),
+            _mm256_or_si256(bits_256<kShift, kMask>(a.high), rest.high)};
 }
 inline __m256i in_both_lanes(const void* sixteen_bytes) {
     return _mm256_broadcastsi128_si256(load_128(sixteen_bytes));
@@ -110,6 +115,18 @@ inline void transpose_256(__m256i& v0, __m256i& v1, __m256i& v2, __m256i& v3) {
 inline void transpose_groups(U8x64* v) {
     transpose_256(v[0].low, v[1].low, v[2].low, v[3].low);
     transpose_256(v[0].high, v[1].high, v[2].high, v[3].high);
+}
+
+inline __m256i mul_bytes_256(__m256i v, __m256i factors) {
+    const __m256i low_halves = _mm256_and_si256(factors, _mm256_set1_epi32(0xffff));
+    const __m256i two = _mm256_or_si256(low_halves, _mm256_slli_epi32(factors, 16));
+    const __m256i odd = _mm256_mullo_epi16(_mm256_srli_epi16(v, 8), two);
+    const __m256i even = _mm256_mullo_epi16(v, two);  // its low byte is that of the even byte
+    return _mm256_or_si256(_mm256_slli_epi16(odd, 8),
+                           _mm256_and_si256(even, _mm256_set1_epi16(255)));
+}
+inline U8x64 mul_bytes(U8x64 v, I32x16 factors) {
+    return {mul_bytes_256(v.low, factors.low), mul_bytes_256(v.high, factors.high)};
 }
 
 inline I32x16 izero() {
@@ -163,10 +180,6 @@ inline F32x16 halves_to_float(I32x16 a) {
 }
 inline __m256i broadcast_4(const void* p) {
     return _mm256_broadcastd_epi32(_mm_loadu_si32(p));
-}
-inline I32x16 dot_pairs(I32x16 acc, I32x16 pairs, const int16_t* x) {
-    const __m256i both = broadcast_4(x);
-    return iadd(acc, {_mm256_madd_epi16(pairs.low, both), _mm256_madd_epi16(pairs.high, both)});
 }
 
 }  // namespace

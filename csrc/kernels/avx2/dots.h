@@ -62,6 +62,10 @@ inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
         }
     }
 }
+inline I32x16 dot_pairs(I32x16 acc, I32x16 pairs, const int16_t* x) {
+    const __m256i both = broadcast_4(x);
+    return iadd(acc, {_mm256_madd_epi16(pairs.low, both), _mm256_madd_epi16(pairs.high, both)});
+}
 
 }  // namespace
 }  // namespace plrt::PLRT_ISA

@@ -44,23 +44,33 @@ inline U8x64 load_lanes(const uint8_t* p0, const uint8_t* p1, const uint8_t* p2,
     const __m512i three = _mm512_inserti32x4(_mm512_castsi256_si512(low), load_128(p2), 2);
     return {_mm512_inserti32x4(three, load_128(p3), 3)};
 }
-inline U8x64 or_bytes(U8x64 a, U8x64 b) {
-    return {_mm512_or_si512(a.v, b.v)};
-}
 inline __m512i set1_byte(int b) {
     return _mm512_set1_epi8(static_cast<char>(b));
 }
 inline U8x64 xor_bytes(U8x64 a, uint8_t b) {
     return {_mm512_xor_si512(a.v, set1_byte(b))};
 }
-inline U8x64 add_bytes(U8x64 a, uint8_t b) {
-    return {_mm512_add_epi8(a.v, set1_byte(b))};
+inline U8x64 add_bytes(U8x64 a, U8x64 b) {
+    return {_mm512_add_epi8(a.v, b.v)};
+}
+inline U8x64 set1_bytes(int b) {
+    return {set1_byte(b)};
+}
+/// Shifts over byte borders; what comes in from the neighbour has to be masked off.
+template <int kShift>
+inline __m512i shifted(U8x64 a) {
+    if constexpr (kShift > 0) return _mm512_srli_epi16(a.v, kShift);
+    if constexpr (kShift < 0) return _mm512_slli_epi16(a.v, -kShift);
+    return a.v;
 }
 template <int kShift, int kMask>
 inline U8x64 bits(U8x64 a) {
-    if constexpr (kShift > 0) a.v = _mm512_srli_epi16(a.v, kShift);
-    if constexpr (kShift < 0) a.v = _mm512_slli_epi16(a.v, -kShift);
-    return {_mm512_and_si512(a.v, set1_byte(kMask))};
+    return {_mm512_and_si512(shifted<kShift>(a), set1_byte(kMask))};
+}
+template <int kShift, int kMask>
+inline U8x64 or_bits(U8x64 a, U8x64 rest) {
+    constexpr int kAndOr = 0xea;  // (first & second) | third
+    return {_mm512_ternarylogic_epi32(shifted<kShift>(a), set1_byte(kMask), rest.v, kAndOr)};
 }
 inline __m512i in_every_lane(const void* sixteen_bytes) {
     return _mm512_broadcast_i32x4(load_128(sixteen_bytes));
@@ -89,6 +99,14 @@ inline void transpose_groups(U8x64* v) {
     v[1].v = _mm512_unpackhi_epi64(a, c);
     v[2].v = _mm512_unpacklo_epi64(b, d);
     v[3].v = _mm512_unpackhi_epi64(b, d);
+}
+
+inline U8x64 mul_bytes(U8x64 v, I32x16 factors) {
+    const __m512i two = _mm512_or_si512(_mm512_and_si512(factors.v, _mm512_set1_epi32(0xffff)),
+                                        _mm512_slli_epi32(factors.v, 16));
+    const __m512i odd = _mm512_mullo_epi16(_mm512_srli_epi16(v.v, 8), two);
+    const __m512i even = _mm512_mullo_epi16(v.v, two);  // its low byte is that of the even byte
+    return {_mm512_mask_mov_epi8(_mm512_slli_epi16(odd, 8), 0x5555555555555555u, even)};
 }
 
 inline I32x16 izero() {
@@ -160,7 +178,14 @@ inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) 
     dot_signed<C, kSteps>(acc, w, x);  // the instruction takes codes up to 255
 }
 inline I32x16 dot_pairs(I32x16 acc, I32x16 pairs, const int16_t* x) {
-    return {_mm512_dpwssd_epi32(acc.v, pairs.v, _mm512_broadcastd_epi32(_mm_loadu_si32(x)))};
+#if defined(_MSC_VER)
+    acc.v = _mm512_dpwssd_epi32(acc.v, pairs.v, _mm512_broadcastd_epi32(_mm_loadu_si32(x)));
+#else
+    asm("vpdpwssd %2%{1to16%}, %1, %0"
+        : "+v"(acc.v)
+        : "v"(pairs.v), "m"(*reinterpret_cast<const int16_t(*)[2]>(x)));
+#endif
+    return acc;
 }
 
 }  // namespace

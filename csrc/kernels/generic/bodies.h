@@ -7,6 +7,7 @@
 #include "kernels/generic/panel_rows.h"
 #include "kernels/generic/panel_small.h"
 #include "kernels/generic/panel_super.h"
+#include "kernels/generic/super_product.h"
 #include "kernels/generic/panel_matmul.h"
 #include "kernels/generic/float_matmul.h"
 #include "kernels/generic/attention.h"

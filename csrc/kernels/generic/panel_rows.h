@@ -23,6 +23,11 @@ inline void load_groups(Rows rows, int64_t offset, U8x64* v) {
     transpose_groups(v);
 }
 
+/// In each group: the last 2 bytes of a, then the first 2 of b.
+inline U8x64 joined(U8x64 a, U8x64 b) {
+    return or_bits<0, 255>(spread<2, 3, -1, -1>(a), spread<-1, -1, 0, 1>(b));
+}
+
 inline void store_codes(uint8_t* codes, int64_t step, U8x64 v) {
     store_bytes(codes + 64 * step, v);
 }

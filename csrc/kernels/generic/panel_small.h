@@ -65,8 +65,8 @@ struct Q4_1 {
 template <int... i>
 inline void store_five_bits(const U8x64* v, U8x64 qh, uint8_t* codes,
                             std::integer_sequence<int, i...> /*steps*/) {
-    (store_codes(codes, i, or_bytes(bits<0, 15>(v[i]), fifth_bits<i>(qh))), ...);
-    (store_codes(codes, 4 + i, or_bytes(bits<4, 15>(v[i]), fifth_bits<4 + i>(qh))), ...);
+    (store_codes(codes, i, or_bits<0, 15>(v[i], fifth_bits<i>(qh))), ...);
+    (store_codes(codes, 4 + i, or_bits<4, 15>(v[i], fifth_bits<4 + i>(qh))), ...);
 }
 inline void store_five_bits(Rows rows, int64_t at, U8x64 qh, uint8_t* codes) {
     U8x64 v[4];
@@ -82,10 +82,8 @@ struct Q5_0 {
     static void load(Rows rows, int64_t at, uint8_t* codes, float* d, float* /*m*/) {
         U8x64 v[4];
         load_groups(rows, at, v);
-        const U8x64 qh_low = spread<2, 3, -1, -1>(v[0]);
-        const U8x64 qh_high = spread<-1, -1, 0, 1>(v[1]);
         store_half(as_ints(v[0]), d);
-        store_five_bits(rows, at + 6, or_bytes(qh_low, qh_high), codes);
+        store_five_bits(rows, at + 6, joined(v[0], v[1]), codes);
     }
 };
 
@@ -164,6 +162,13 @@ struct SmallProduct {
         }
     }
 
+    /// -kZero times *sum, read as one of a pair of which the other one counts 0.
+    static I32x16 minus_zero(const int16_t* sum, int64_t b) {
+        constexpr int32_t kFactor = -Type::kZero & 0xffff;
+        const bool is_second = b % 2 != 0;
+        return dot_pairs(izero(), iset1(is_second ? kFactor << 16 : kFactor), sum - is_second);
+    }
+
     /// Adds n_blocks blocks, the activations' from `first` on, to sums.
     template <int C>
     static void multiply(const Panel& p, int64_t first, int64_t n_blocks, const Acts* x,
@@ -173,7 +178,8 @@ struct SmallProduct {
             const int8_t* q[C];
             PLRT_UNROLL
             for (int c = 0; c < C; ++c) {
-                acc[c] = Type::kZero != 0 ? iset1(-Type::kZero * x[c].sums[first + b]) : izero();
+                acc[c] = izero();
+                if constexpr (Type::kZero != 0) acc[c] = minus_zero(x[c].sums + first + b, b);
                 q[c] = x[c].q + 32 * (first + b);
             }
             if constexpr (Type::kMaxCode == 0) {

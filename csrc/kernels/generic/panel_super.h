@@ -40,12 +40,16 @@ inline void for_each_index(F f) {
 }
 
 /// A type: kMaxCode (0: signed codes, stored with kSignedShift added), kSub (elements that share a
-/// scale), kMins, and fill. Zero points are folded into the mins.
+/// scale), kMins, and fill. Zero points are folded into the mins. Where a code less its kZero times
+/// its sub-scale fits a code, kFolded is the largest, kFoldedZero added to make it positive; else 0.
 struct Q2_K {
     using Block = BlockQ2_K;
     static constexpr int kMaxCode = 3;
     static constexpr int kSub = 16;
     static constexpr Mins kMins = Mins::kTimesDmin;
+    static constexpr int kFolded = 45;
+    static constexpr int kFoldedZero = 0;
+    static constexpr int kZero = 0;
     static void fill(Rows rows, SuperPanel& p) {
         U8x64 v[4];
         load_groups(rows, 0, v);
@@ -72,12 +76,15 @@ struct Q2_K {
     }
 };
 
-/// Codes 0 … 7 stand for -4 … 3.
 struct Q3_K {
     using Block = BlockQ3_K;
     static constexpr int kMaxCode = 7;
     static constexpr int kSub = 16;
     static constexpr Mins kMins = Mins::kTimesD;
+    // -128 … 124 needs a whole byte.
+    static constexpr int kFolded = kSignedShift == 128 ? 252 : 0;
+    static constexpr int kFoldedZero = 124;
+    static constexpr int kZero = 4;
     static void fill(Rows rows, SuperPanel& p) {
         fill_scales(rows, p);
         for (int64_t part = 0; part < 2; ++part) {
@@ -97,7 +104,7 @@ struct Q3_K {
         for_each_index<4>([&](auto g) {
             for_each_index<4>([&](auto i) {
                 const U8x64 third = bits<first_bit + g - 2, 4>(high[i]);
-                store_codes(codes, 8 * g + i, or_bytes(bits<2 * g, 3>(low[i]), third));
+                store_codes(codes, 8 * g + i, or_bits<2 * g, 3>(low[i], third));
             });
         });
     }
@@ -109,15 +116,13 @@ struct Q3_K {
         load_groups(rows, 94, v);
         store_d(p, shift_right<16>(as_ints(v[3])));
         U8x64 u[3];
-        for_each_index<3>([&](auto i) {
-            u[i] = or_bytes(spread<2, 3, -1, -1>(v[i]), spread<-1, -1, 0, 1>(v[i + 1]));
-        });
-        const U8x64 scales[4] = {or_bytes(bits<0, 15>(u[0]), bits<-4, 48>(u[2])),
-                                 or_bytes(bits<0, 15>(u[1]), bits<-2, 48>(u[2])),
-                                 or_bytes(bits<4, 15>(u[0]), bits<0, 48>(u[2])),
-                                 or_bytes(bits<4, 15>(u[1]), bits<2, 48>(u[2]))};
+        for_each_index<3>([&](auto i) { u[i] = joined(v[i], v[i + 1]); });
+        const U8x64 scales[4] = {or_bits<0, 15>(u[0], bits<-4, 48>(u[2])),
+                                 or_bits<0, 15>(u[1], bits<-2, 48>(u[2])),
+                                 or_bits<4, 15>(u[0], bits<0, 48>(u[2])),
+                                 or_bits<4, 15>(u[1], bits<2, 48>(u[2]))};
         for_each_index<4>([&](auto i) {
-            const U8x64 centred = add_bytes(scales[i], static_cast<uint8_t>(-32));
+            const U8x64 centred = add_bytes(scales[i], set1_bytes(-32));
             for_each_index<4>(
                 [&](auto t) { store_ints(p.scales, 4 * i + t, signed_byte_of<t>(centred)); });
             store_ints(p.mins, 2 * i, signed_byte_pair<0, 1, 2>(centred));
@@ -132,8 +137,8 @@ inline void fill_six_bit_pairs(Rows rows, SuperPanel& p) {
     load_groups(rows, 0, v);
     store_d(p, as_ints(v[0]));
     store_dmin(p, shift_right<16>(as_ints(v[0])));
-    const U8x64 scales[2] = {bits<0, 63>(v[1]), or_bytes(bits<0, 15>(v[3]), bits<2, 48>(v[1]))};
-    const U8x64 mins[2] = {bits<0, 63>(v[2]), or_bytes(bits<4, 15>(v[3]), bits<2, 48>(v[2]))};
+    const U8x64 scales[2] = {bits<0, 63>(v[1]), or_bits<0, 15>(v[3], bits<2, 48>(v[1]))};
+    const U8x64 mins[2] = {bits<0, 63>(v[2]), or_bits<4, 15>(v[3], bits<2, 48>(v[2]))};
     for_each_index<2>([&](auto i) {
         for_each_index<4>([&](auto t) {
             store_ints(p.scales, 4 * i + t, byte_of<t>(scales[i]));
@@ -147,6 +152,7 @@ struct Q4_K {
     static constexpr int kMaxCode = 15;
     static constexpr int kSub = 32;
     static constexpr Mins kMins = Mins::kTimesDmin;
+    static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         fill_six_bit_pairs(rows, p);
         for (int64_t part = 0; part < 8; ++part) {
@@ -166,6 +172,7 @@ struct Q5_K {
     static constexpr int kMaxCode = 31;
     static constexpr int kSub = 32;
     static constexpr Mins kMins = Mins::kTimesDmin;
+    static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         fill_six_bit_pairs(rows, p);
         for_each_index<2>([&](auto part) {
@@ -177,9 +184,9 @@ struct Q5_K {
                 uint8_t* codes = p.codes + 64 * (16 * pair + 4 * part);
                 for_each_index<4>([&](auto i) {
                     store_codes(codes, i,
-                                or_bytes(bits<0, 15>(v[i]), bits<2 * pair - 4, 16>(high[i])));
+                                or_bits<0, 15>(v[i], bits<2 * pair - 4, 16>(high[i])));
                     store_codes(codes, 8 + i,
-                                or_bytes(bits<4, 15>(v[i]), bits<2 * pair - 3, 16>(high[i])));
+                                or_bits<4, 15>(v[i], bits<2 * pair - 3, 16>(high[i])));
                 });
             });
         });
@@ -192,6 +199,7 @@ struct Q6_K {
     static constexpr int kMaxCode = 63;
     static constexpr int kSub = 16;
     static constexpr Mins kMins = Mins::kTimesD;
+    static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         U8x64 v[4];
         load_groups(rows, 194, v);  // the last 16 bytes; d is the last half
@@ -221,10 +229,10 @@ struct Q6_K {
         load_groups(rows, high_at, high);
         for_each_index<4>([&](auto i) {
             const U8x64 h = high[i];
-            store_codes(codes, i, or_bytes(bits<0, 15>(first[i]), bits<-4, 48>(h)));
-            store_codes(codes, 8 + i, or_bytes(bits<0, 15>(second[i]), bits<-2, 48>(h)));
-            store_codes(codes, 16 + i, or_bytes(bits<4, 15>(first[i]), bits<0, 48>(h)));
-            store_codes(codes, 24 + i, or_bytes(bits<4, 15>(second[i]), bits<2, 48>(h)));
+            store_codes(codes, i, or_bits<0, 15>(first[i], bits<-4, 48>(h)));
+            store_codes(codes, 8 + i, or_bits<0, 15>(second[i], bits<-2, 48>(h)));
+            store_codes(codes, 16 + i, or_bits<4, 15>(first[i], bits<0, 48>(h)));
+            store_codes(codes, 24 + i, or_bits<4, 15>(second[i], bits<2, 48>(h)));
         });
     }
 };
@@ -234,6 +242,7 @@ struct IQ4_XS {
     static constexpr int kMaxCode = 0;
     static constexpr int kSub = 32;
     static constexpr Mins kMins = kSignedShift != 0 ? Mins::kTimesD : Mins::kNone;
+    static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         static_assert(kSignedShift == 0 || kSignedShift == 128);
         U8x64 v[4];
@@ -245,8 +254,8 @@ struct IQ4_XS {
             const U8x64 high = spread<2 + t / 2, -1, -1, -1>(v[0]);
             const U8x64 from = spread<t, -1, -1, -1>(low);
             constexpr int kAt = t % 2 * 4;
-            store_sub_block(p, 2 * t, or_bytes(bits<0, 15>(from), bits<kAt - 4, 48>(high)));
-            store_sub_block(p, 2 * t + 1, or_bytes(bits<4, 15>(from), bits<kAt - 2, 48>(high)));
+            store_sub_block(p, 2 * t, or_bits<0, 15>(from, bits<kAt - 4, 48>(high)));
+            store_sub_block(p, 2 * t + 1, or_bits<4, 15>(from, bits<kAt - 2, 48>(high)));
         });
         for (int64_t sub = 0; sub < 8; ++sub) {
             store_iq4_values(rows, 8 + 16 * sub, p.codes + 8 * 64 * sub);
@@ -255,87 +264,10 @@ struct IQ4_XS {
 
   private:
     static void store_sub_block(SuperPanel& p, int64_t sub, U8x64 six_bits) {
-        const U8x64 centred = add_bytes(six_bits, static_cast<uint8_t>(-32));
+        const U8x64 centred = add_bytes(six_bits, set1_bytes(-32));
         store_ints(p.scales, sub, signed_byte_of<0>(centred));
         if constexpr (kMins == Mins::kTimesD) {
             store_ints(p.mins, sub, signed_byte_pair<0, 0, 7>(centred));
-        }
-    }
-};
-
-/// Super-block weights by activations in blocks of 256.
-template <typename Type>
-struct SuperProduct {
-    using Panel = SuperPanel;
-    using Acts = Activations256;
-    static constexpr int64_t kBlockElements = 256;
-    static constexpr int64_t kBlockBytes = sizeof(typename Type::Block);
-
-    static Acts activations(const MatmulArgs& a, int64_t col) {
-        return activations_256(a.activations + col * a.activation_row_bytes, a.k);
-    }
-
-    static void fill(Rows rows, int64_t /*n_blocks: one*/, Panel& p) { Type::fill(rows, p); }
-
-    /// Adds the super-block, the activations' `b`, to sums.
-    template <int C>
-    static void multiply(const Panel& p, int64_t b, int64_t /*n_blocks: one*/, const Acts* x,
-                         F32x16* sums) {
-        I32x16 main[C];
-        I32x16 rest[C];
-        codes_product<C>(p, b, x, main);
-        if constexpr (Type::kMins != Mins::kNone) mins_product<C>(p, b, x, rest);
-        const F32x16 d = load(p.d);
-        PLRT_UNROLL
-        for (int c = 0; c < C; ++c) {
-            if constexpr (Type::kMins == Mins::kTimesD) main[c] = isub(main[c], rest[c]);
-            const F32x16 xd = set1(x[c].d[b]);
-            sums[c] = fma(mul(d, xd), to_float(main[c]), sums[c]);
-            if constexpr (Type::kMins == Mins::kTimesDmin) {
-                sums[c] = fma(mul(load(p.minus_dmin), xd), to_float(rest[c]), sums[c]);
-            }
-        }
-    }
-
-  private:
-    template <int C>
-    static void codes_product(const Panel& p, int64_t b, const Acts* x, I32x16* sums) {
-        constexpr int kSteps = Type::kSub / 4;
-        const int8_t* q[C];
-        PLRT_UNROLL
-        for (int c = 0; c < C; ++c) {
-            sums[c] = izero();
-            q[c] = x[c].q + 256 * b;
-        }
-        for (int64_t s = 0; s < 256 / Type::kSub; ++s) {
-            I32x16 acc[C];
-            PLRT_UNROLL
-            for (int c = 0; c < C; ++c) acc[c] = izero();
-            const uint8_t* codes = p.codes + 64 * kSteps * s;
-            if constexpr (Type::kMaxCode == 0) {
-                dot_signed<C, kSteps>(acc, codes, q);
-            } else {
-                dot_unsigned<C, kSteps, Type::kMaxCode>(acc, codes, q);
-            }
-            const I32x16 scale = iload(p.scales + kPanelRows * s);
-            PLRT_UNROLL
-            for (int c = 0; c < C; ++c) {
-                sums[c] = imul_add(sums[c], acc[c], scale);
-                q[c] += Type::kSub;
-            }
-        }
-    }
-
-    template <int C>
-    static void mins_product(const Panel& p, int64_t b, const Acts* x, I32x16* sums) {
-        PLRT_UNROLL
-        for (int c = 0; c < C; ++c) sums[c] = izero();
-        for (int64_t s = 0; s < 8; ++s) {
-            const I32x16 pairs = iload(p.mins + kPanelRows * s);
-            PLRT_UNROLL
-            for (int c = 0; c < C; ++c) {
-                sums[c] = dot_pairs(sums[c], pairs, x[c].sums + 16 * b + 2 * s);
-            }
         }
     }
 };

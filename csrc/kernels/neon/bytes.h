@@ -54,14 +54,14 @@ inline U8x64 load_lanes(const uint8_t* p0, const uint8_t* p1, const uint8_t* p2,
                         const uint8_t* p3) {
     return {{vld1q_u8(p0), vld1q_u8(p1), vld1q_u8(p2), vld1q_u8(p3)}};
 }
-inline U8x64 or_bytes(U8x64 a, U8x64 b) {
-    return make_bytes([&](int i) { return vorrq_u8(a.v[i], b.v[i]); });
-}
 inline U8x64 xor_bytes(U8x64 a, uint8_t b) {
     return make_bytes([&](int i) { return veorq_u8(a.v[i], vdupq_n_u8(b)); });
 }
-inline U8x64 add_bytes(U8x64 a, uint8_t b) {
-    return make_bytes([&](int i) { return vaddq_u8(a.v[i], vdupq_n_u8(b)); });
+inline U8x64 add_bytes(U8x64 a, U8x64 b) {
+    return make_bytes([&](int i) { return vaddq_u8(a.v[i], b.v[i]); });
+}
+inline U8x64 set1_bytes(int b) {
+    return make_bytes([=](int) { return vdupq_n_u8(static_cast<uint8_t>(b)); });
 }
 template <int kShift, int kMask>
 inline uint8x16_t bits_16(uint8x16_t a) {
@@ -72,6 +72,10 @@ inline uint8x16_t bits_16(uint8x16_t a) {
 template <int kShift, int kMask>
 inline U8x64 bits(U8x64 a) {
     return make_bytes([&](int i) { return bits_16<kShift, kMask>(a.v[i]); });
+}
+template <int kShift, int kMask>
+inline U8x64 or_bits(U8x64 a, U8x64 rest) {
+    return make_bytes([&](int i) { return vorrq_u8(bits_16<kShift, kMask>(a.v[i]), rest.v[i]); });
 }
 inline U8x64 shuffle(int8x16_t from, U8x64 a) {
     const uint8x16_t index = vreinterpretq_u8_s8(from);
@@ -106,6 +110,11 @@ inline void transpose_groups(U8x64* v) {
         v[2].v[lane] = vreinterpretq_u8_u64(vzip1q_u64(b, d));
         v[3].v[lane] = vreinterpretq_u8_u64(vzip2q_u64(b, d));
     }
+}
+
+inline U8x64 mul_bytes(U8x64 v, I32x16 factors) {
+    const U8x64 low = spread<0, 0, 0, 0>(as_bytes(factors));
+    return make_bytes([&](int i) { return vmulq_u8(v.v[i], low.v[i]); });
 }
 
 inline I32x16 iset1(int32_t x) {

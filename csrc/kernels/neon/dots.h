@@ -38,10 +38,14 @@ inline void dot_short(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
         });
     }
 }
+/// Steps, a part of n_steps, whose products of int8 with codes up to `largest` sum to an int16.
+constexpr int steps_that_fit(int n_steps, int largest) {
+    while (n_steps * 127 * largest > 32767) n_steps /= 2;
+    return n_steps;
+}
 template <int C, int kSteps, int kLargest>
 inline void dot_in_parts(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
-    constexpr int kFit = 32767 / (127 * kLargest);
-    constexpr int kShort = kFit < kSteps ? kFit : kSteps;
+    constexpr int kShort = steps_that_fit(kSteps, kLargest);
     static_assert(kShort > 0 && kSteps % kShort == 0);
     for (int step = 0; step < kSteps; step += kShort) {
         const int8_t* there[C];

@@ -63,14 +63,14 @@ inline U8x64 load_lanes(const uint8_t* p0, const uint8_t* p1, const uint8_t* p2,
     for (int i = 0; i < 4; ++i) __builtin_memcpy(r.b + 16 * i, p[i], 16);
     return r;
 }
-inline U8x64 or_bytes(U8x64 a, U8x64 b) {
-    return make_bytes([&](int i) { return a.b[i] | b.b[i]; });
-}
 inline U8x64 xor_bytes(U8x64 a, uint8_t b) {
     return make_bytes([&](int i) { return a.b[i] ^ b; });
 }
-inline U8x64 add_bytes(U8x64 a, uint8_t b) {
-    return make_bytes([&](int i) { return a.b[i] + b; });
+inline U8x64 add_bytes(U8x64 a, U8x64 b) {
+    return make_bytes([&](int i) { return a.b[i] + b.b[i]; });
+}
+inline U8x64 set1_bytes(int b) {
+    return make_bytes([=](int) { return b; });
 }
 /// (byte >> kShift) & kMask; a negative kShift goes left.
 template <int kShift, int kMask>
@@ -78,6 +78,12 @@ inline U8x64 bits(U8x64 v) {
     return make_bytes([&](int i) {
         return (kShift >= 0 ? v.b[i] >> (kShift & 7) : v.b[i] << (-kShift & 7)) & kMask;
     });
+}
+/// bits<kShift, kMask>(v) | rest.
+template <int kShift, int kMask>
+inline U8x64 or_bits(U8x64 v, U8x64 rest) {
+    const U8x64 b = bits<kShift, kMask>(v);
+    return make_bytes([&](int i) { return b.b[i] | rest.b[i]; });
 }
 /// table[byte] for bytes 0 … 15.
 inline U8x64 lookup(const int8_t* table, U8x64 v) {
@@ -111,6 +117,11 @@ inline void transpose_groups(U8x64* v) {
         }
     }
     for (int i = 0; i < 4; ++i) v[i] = r[i];
+}
+
+/// The low 8 bits of each byte times the low 16 bits of its group's factor.
+inline U8x64 mul_bytes(U8x64 v, I32x16 factors) {
+    return make_bytes([&](int i) { return v.b[i] * factors.lane[i / 4]; });
 }
 
 inline I32x16 izero() {

@@ -1,0 +1,33 @@
+#pragma once
+/// Dot products of panels with VNNI in registers of 256 bits.
+
+namespace plrt::PLRT_ISA {
+namespace {
+
+constexpr int32_t kSignedShift = 128;
+
+template <int C, int kSteps>
+inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
+    PLRT_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+        const U8x64 codes = load_bytes(w + 64 * step);
+        PLRT_UNROLL
+        for (int c = 0; c < C; ++c) {
+            const __m256i four = broadcast_4(x[c] + 4 * step);
+            acc[c] = {_mm256_dpbusd_avx_epi32(acc[c].low, codes.low, four),
+                      _mm256_dpbusd_avx_epi32(acc[c].high, codes.high, four)};
+        }
+    }
+}
+template <int C, int kSteps, int kMaxCode>
+inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
+    dot_signed<C, kSteps>(acc, w, x);  // the instruction takes codes up to 255
+}
+inline I32x16 dot_pairs(I32x16 acc, I32x16 pairs, const int16_t* x) {
+    const __m256i both = broadcast_4(x);
+    return {_mm256_dpwssd_avx_epi32(acc.low, pairs.low, both),
+            _mm256_dpwssd_avx_epi32(acc.high, pairs.high, both)};
+}
+
+}  // namespace
+}  // namespace plrt::PLRT_ISA

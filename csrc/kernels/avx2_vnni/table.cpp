@@ -1,0 +1,14 @@
+#include <cstdint>
+#include <utility>
+
+#include "core/blocks.h"
+#include "core/compiler.h"
+#include "kernels/kernel_table.h"
+// The vocabulary, then the generic bodies, in the order in which they use one another.
+// clang-format off
+#include "kernels/avx2/vec.h"
+#include "kernels/generic/group_shuffle.h"
+#include "kernels/avx2/bytes.h"
+#include "kernels/avx2_vnni/dots.h"
+#include "kernels/generic/bodies.h"
+// clang-format on
