@@ -151,5 +151,16 @@ inline int32_t sum_i8_32(const int8_t* q) {
     return _mm_extract_epi32(two, 0) + _mm_extract_epi32(two, 2) - 32 * 128;
 }
 
+inline __m256 widen_i8(const int8_t* p) {
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
+}
+inline F32x16 load_i8(const int8_t* p) {
+    return {widen_i8(p), widen_i8(p + 8)};
+}
+
+constexpr int kAttentionQueries = 2;
+constexpr int kAttentionVectors = 2;
+
 }  // namespace
 }  // namespace plrt::PLRT_ISA

@@ -209,5 +209,12 @@ inline void interleave(const uint8_t* runs, int64_t stride, uint8_t* out) {
     }
 }
 
+inline F32x16 load_i8(const int8_t* p) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_128(p)))};
+}
+
+constexpr int kAttentionQueries = 4;
+constexpr int kAttentionVectors = 4;
+
 }  // namespace
 }  // namespace plrt::PLRT_ISA

@@ -8,6 +8,7 @@
 #include "kernels/generic/unpack.h"
 #include "kernels/generic/matmul.h"
 #include PLRT_MATMUL_CHOICE
+#include "kernels/generic/attention_tile.h"
 #include "kernels/generic/attention.h"
 #include "kernels/generic/table.h"
 // clang-format on

@@ -28,6 +28,8 @@ const KernelTable kTable = {
     .to_f16 = to_f16,
     .exp = exp_row,
     .attention = attention,
+    .attention_partials = attention_partials,
+    .attention_merge = attention_merge,
 };
 
 }  // namespace plrt::PLRT_ISA

@@ -240,5 +240,14 @@ inline int32_t sum_i8_32(const int8_t* q) {
     return sum;
 }
 
+/// 16 int8 as floats.
+inline F32x16 load_i8(const int8_t* p) {
+    return make([=](int i) { return static_cast<float>(p[i]); });
+}
+
+/// Queries and vectors of keys or values that attention holds in registers at a time.
+constexpr int kAttentionQueries = 1;
+constexpr int kAttentionVectors = 1;
+
 }  // namespace
 }  // namespace plrt::PLRT_ISA
