@@ -138,6 +138,10 @@ struct KernelTable {
     void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
     /// out = a + b.
     void (*add)(const float* a, const float* b, int64_t n, float* out);
+    /// Turns each pair (a, b) by its angle: (a cos - b sin, a sin + b cos). Pairs are neighbours if
+    /// interleaved, else n_pairs apart.
+    void (*rope)(const float* x, const float* cosines, const float* sines, int64_t n_pairs,
+                 bool interleaved, float* out);
     /// out = half(x), round to nearest even.
     void (*to_f16)(const float* x, int64_t n, uint16_t* out);
     /// out = exp(x). Within 2 units in the last place of float, 0 below -86.5.

@@ -7,6 +7,7 @@
 
 #define PLRT_MATMUL_CHOICE "kernels/generic/rows_only.h"
 
+#include "kernels/x86/sums.h"
 #include "kernels/x86/vec4.h"
 
 namespace plrt::PLRT_ISA {
@@ -157,6 +158,10 @@ inline __m256 widen_i8(const int8_t* p) {
 }
 inline F32x16 load_i8(const int8_t* p) {
     return {widen_i8(p), widen_i8(p + 8)};
+}
+
+inline void prefetch(const uint8_t* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
 }
 
 constexpr int kAttentionQueries = 2;

@@ -8,6 +8,7 @@
 
 #define PLRT_MATMUL_CHOICE "kernels/avx512_vnni/matmul_choice.h"
 
+#include "kernels/x86/sums.h"
 #include "kernels/x86/vec4.h"
 
 namespace plrt::PLRT_ISA {
@@ -211,6 +212,10 @@ inline void interleave(const uint8_t* runs, int64_t stride, uint8_t* out) {
 
 inline F32x16 load_i8(const int8_t* p) {
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_128(p)))};
+}
+
+inline void prefetch(const uint8_t* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
 }
 
 constexpr int kAttentionQueries = 4;

@@ -66,26 +66,38 @@ inline void for_blocks(int64_t begin, int64_t end, F f) {
 
 template <int N>
 inline void weigh_block(const AttentionWork& w, const float* keys, int64_t first,
-                        int64_t tile_begin, float* largest, float* sums) {
+                        int64_t tile_begin, float* largest, float* sums, Upcoming& next) {
     const QueryBlock<N> block = block_at<N>(w, first, tile_begin);
-    tile_scores<N>(w.a, keys, block);
+    tile_scores<N>(w.a, keys, block, next);
     for (int i = 0; i < N; ++i) {
         sums[first + i] = tile_weights(block.weights + i * kPageCells, largest[first + i]);
     }
+}
+
+/// Turns of the loops over a tile for the queries from q_begin on.
+inline int64_t loop_turns(const AttentionWork& w, int64_t q_begin) {
+    const int64_t n_blocks = (w.n_queries - q_begin) / kAttentionQueries;
+    return (n_blocks > 1 ? n_blocks : 1) * w.padded * (kTileVectors / kAttentionVectors);
 }
 
 /// Weights, largest scores and sums of the queries from q_begin on in tile t.
 inline void weigh_tile(const AttentionWork& w, int64_t t, int64_t q_begin, float* largest,
                        float* sums) {
     const float* keys = read_keys(w.a, w.a.pages[t], w.buffer);
+    Upcoming values(w.a.pages[t] + w.a.v_offset, v_page_bytes(w.a.kv_type, w.a.head_dim),
+                    loop_turns(w, q_begin));
     for_blocks<kAttentionQueries>(q_begin, w.n_queries, [&]<int N>(Size<N>, int64_t first) {
-        weigh_block<N>(w, keys, first, t * kPageCells, largest, sums);
+        weigh_block<N>(w, keys, first, t * kPageCells, largest, sums, values);
     });
 }
 
-/// The same queries' values in tile t, by the weights of weigh_tile.
-inline void mix_tile(const AttentionWork& w, int64_t t, int64_t q_begin, const ValueSink& sink) {
+/// The same queries' values in tile t, by the weights of weigh_tile. Tiles before n_tiles follow.
+inline void mix_tile(const AttentionWork& w, int64_t t, int64_t n_tiles, int64_t q_begin,
+                     const ValueSink& sink) {
     const float* values = read_values(w.a, w.a.pages[t], w.buffer);
+    const uint8_t* next_page = w.a.pages[t + 1 < n_tiles ? t + 1 : t];
+    Upcoming keys(next_page + w.a.k_offset, k_page_bytes(w.a.kv_type, w.a.head_dim),
+                  loop_turns(w, q_begin));
     for_blocks<kAttentionQueries>(q_begin, w.n_queries, [&]<int N>(Size<N>, int64_t first) {
         ValueSink at = sink;
         at.values += first * w.padded;
@@ -93,7 +105,7 @@ inline void mix_tile(const AttentionWork& w, int64_t t, int64_t q_begin, const V
             at.old_shares += first;
             at.new_shares += first;
         }
-        tile_values<N>(block_at<N>(w, first, t * kPageCells), values, w.padded, at);
+        tile_values<N>(block_at<N>(w, first, t * kPageCells), values, w.padded, at, keys);
     });
 }
 
@@ -132,13 +144,14 @@ inline void finish(const AttentionWork& w, int64_t begin, int64_t end) {
 
 void attention(const AttentionArgs& a) {
     const AttentionWork w = make_work(a);
+    const int64_t n_tiles = attention_tiles(a.first_position, a.n_rows);
     weigh_tile(w, 0, 0, w.whole.largest, w.whole.sums);
-    mix_tile(w, 0, 0, {w.whole.values, nullptr, nullptr});
-    for (int64_t t = 1; t < attention_tiles(a.first_position, a.n_rows); ++t) {
+    mix_tile(w, 0, n_tiles, 0, {w.whole.values, nullptr, nullptr});
+    for (int64_t t = 1; t < n_tiles; ++t) {
         const int64_t q_begin = first_query(a, t);
         weigh_tile(w, t, q_begin, w.largest, w.sums);
         merge_sums(w.whole, w.largest, w.sums, q_begin, w.n_queries);
-        mix_tile(w, t, q_begin, {w.whole.values, w.largest, w.sums});
+        mix_tile(w, t, n_tiles, q_begin, {w.whole.values, w.largest, w.sums});
     }
     finish(w, 0, w.n_queries);
 }
@@ -151,7 +164,7 @@ void attention_partials(const AttentionArgs& a, int64_t tile_begin, int64_t tile
         const QueryStates part = states_at(partials + t * stride, w.n_queries);
         const int64_t q_begin = first_query(a, t);
         weigh_tile(w, t, q_begin, part.largest, part.sums);
-        mix_tile(w, t, q_begin, {part.values, nullptr, nullptr});
+        mix_tile(w, t, tile_end, q_begin, {part.values, nullptr, nullptr});
     }
 }
 

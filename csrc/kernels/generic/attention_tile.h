@@ -67,6 +67,40 @@ inline const float* read_values(const AttentionArgs& a, const uint8_t* page, flo
     return buffer;
 }
 
+/// Bytes that are going to be read next. The loops over a tile ask for a line of them in each turn,
+/// so that memory works while they compute.
+class Upcoming {
+  public:
+    /// Args: n_turns: turns of all the loops that are going to share the bytes.
+    Upcoming(const uint8_t* begin, int64_t n_bytes, int64_t n_turns)
+        : at_(begin), end_(begin + n_bytes) {
+        while (stride_ * n_turns < n_bytes) stride_ += kLine;
+    }
+
+    /// The lines for a loop's next n turns.
+    struct Lines {
+        const uint8_t* at;
+        int64_t stride;
+
+        void prefetch_next() {
+            prefetch(at);
+            at += stride;
+        }
+    };
+    Lines take(int64_t n) {
+        const bool is_done = end_ - at_ < n * stride_;
+        const Lines lines = is_done ? Lines{end_ - kLine, 0} : Lines{at_, stride_};
+        if (!is_done) at_ += n * stride_;
+        return lines;
+    }
+
+  private:
+    static constexpr int64_t kLine = 64;
+    const uint8_t* at_;
+    const uint8_t* end_;
+    int64_t stride_ = kLine;
+};
+
 /// N queries that meet a tile together.
 template <int N>
 struct QueryBlock {
@@ -78,13 +112,14 @@ struct QueryBlock {
 /// Scores of N queries against V vectors of keys, from position `at` of the tile.
 template <int N, int V>
 inline void score_vectors(const AttentionArgs& a, const float* keys, const QueryBlock<N>& block,
-                          int64_t at) {
+                          int64_t at, Upcoming::Lines next) {
     F32x16 s[N][V];
     for (int i = 0; i < N; ++i) {
         for (int v = 0; v < V; ++v) s[i][v] = zero();
     }
     const float* from = keys + at;
     for (int64_t d = 0; d < a.head_dim; ++d, from += kPageCells) {
+        next.prefetch_next();
         F32x16 k[V];
         for (int v = 0; v < V; ++v) k[v] = load(from + 16 * v);
         for (int i = 0; i < N; ++i) {
@@ -101,12 +136,15 @@ inline void score_vectors(const AttentionArgs& a, const float* keys, const Query
 
 /// Scores of the positions that any of the queries sees; the others' are -infinity.
 template <int N>
-inline void tile_scores(const AttentionArgs& a, const float* keys, const QueryBlock<N>& block) {
+inline void tile_scores(const AttentionArgs& a, const float* keys, const QueryBlock<N>& block,
+                        Upcoming& next) {
     constexpr int64_t step = 16 * kAttentionVectors;
     const int64_t n = (block.n_seen[N - 1] + 15) / 16 * 16;
     int64_t at = 0;
-    for (; at + step <= n; at += step) score_vectors<N, kAttentionVectors>(a, keys, block, at);
-    for (; at < n; at += 16) score_vectors<N, 1>(a, keys, block, at);
+    for (; at + step <= n; at += step) {
+        score_vectors<N, kAttentionVectors>(a, keys, block, at, next.take(a.head_dim));
+    }
+    for (; at < n; at += 16) score_vectors<N, 1>(a, keys, block, at, next.take(a.head_dim));
     for (int i = 0; i < N; ++i) {
         float* scores = block.weights + i * kPageCells;
         for (int64_t j = block.n_seen[i]; j < kPageCells; ++j) scores[j] = -kInfinity;
@@ -137,7 +175,7 @@ struct ValueSink {
 /// V vectors of N queries' values, from element `at` of the head.
 template <int N, int V>
 inline void value_vectors(const QueryBlock<N>& block, const float* values, int64_t padded,
-                          int64_t at, const ValueSink& sink) {
+                          int64_t at, const ValueSink& sink, Upcoming::Lines next) {
     F32x16 sum[N][V];
     for (int i = 0; i < N; ++i) {
         for (int v = 0; v < V; ++v) sum[i][v] = zero();
@@ -145,6 +183,7 @@ inline void value_vectors(const QueryBlock<N>& block, const float* values, int64
     const int64_t n_common = block.n_seen[0];
     const float* from = values + at;
     for (int64_t j = 0; j < n_common; ++j, from += padded) {
+        next.prefetch_next();
         F32x16 row[V];
         for (int v = 0; v < V; ++v) row[v] = load(from + 16 * v);
         for (int i = 0; i < N; ++i) {
@@ -173,13 +212,16 @@ inline void value_vectors(const QueryBlock<N>& block, const float* values, int64
 
 template <int N>
 inline void tile_values(const QueryBlock<N>& block, const float* values, int64_t padded,
-                        const ValueSink& sink) {
+                        const ValueSink& sink, Upcoming& next) {
     constexpr int64_t step = 16 * kAttentionVectors;
     int64_t at = 0;
     for (; at + step <= padded; at += step) {
-        value_vectors<N, kAttentionVectors>(block, values, padded, at, sink);
+        value_vectors<N, kAttentionVectors>(block, values, padded, at, sink,
+                                            next.take(kPageCells));
     }
-    for (; at < padded; at += 16) value_vectors<N, 1>(block, values, padded, at, sink);
+    for (; at < padded; at += 16) {
+        value_vectors<N, 1>(block, values, padded, at, sink, next.take(kPageCells));
+    }
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ const KernelTable kTable = {
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .add = add_rows,
+    .rope = rope,
     .to_f16 = to_f16,
     .exp = exp_row,
     .attention = attention,
