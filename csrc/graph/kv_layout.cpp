@@ -15,8 +15,7 @@ int64_t KvLayout::k_offset(int64_t layer, int64_t head) const {
 }
 
 int64_t KvLayout::v_offset(int64_t layer, int64_t head) const {
-    return k_offset(layer, head) +
-           k_page_bytes(type, layers[static_cast<size_t>(layer)].head_dim);
+    return k_offset(layer, head) + k_page_bytes(type, layers[static_cast<size_t>(layer)].head_dim);
 }
 
 KvLayout make_kv_layout(const Plan& plan, KvType type) {

@@ -43,7 +43,7 @@ def test_a_q8_0_cache_hardly_moves_the_demo_model(tmp_path: Path) -> None:
     divergence = float((np.exp(true) * (true - other)).sum(axis=-1).mean())
     print(f"{len(true)} positions, mean KL of q8_0 from f16 {divergence:.2e}")
     assert len(true) >= 2000
-    assert 0 < divergence <= 1e-4
+    assert 0 < divergence <= 5e-5
 
 
 @pytest.mark.parametrize(("kv_type", "per_element"), [("f32", 4), ("f16", 2), ("q8_0", 34 / 32)])

@@ -218,8 +218,8 @@ inline void prefetch(const uint8_t* p) {
     _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
 }
 
-constexpr int kAttentionQueries = 4;
-constexpr int kAttentionVectors = 4;
+constexpr int kAttentionQueries = 8;
+constexpr int kAttentionVectors = 2;
 
 }  // namespace
 }  // namespace plrt::PLRT_ISA

@@ -216,8 +216,7 @@ inline void tile_values(const QueryBlock<N>& block, const float* values, int64_t
     constexpr int64_t step = 16 * kAttentionVectors;
     int64_t at = 0;
     for (; at + step <= padded; at += step) {
-        value_vectors<N, kAttentionVectors>(block, values, padded, at, sink,
-                                            next.take(kPageCells));
+        value_vectors<N, kAttentionVectors>(block, values, padded, at, sink, next.take(kPageCells));
     }
     for (; at < padded; at += 16) {
         value_vectors<N, 1>(block, values, padded, at, sink, next.take(kPageCells));

@@ -218,26 +218,28 @@ const Test odd_heads("attention: odd head widths and page boundaries against dou
     }
 });
 
-const Test row_by_row("attention: rows together or alone, tiles in any order, give the same bits", [] {
-    for (const std::string& isa : supported_isas()) {
-        const KernelTable& kernels = select_kernels(isa);
-        for (const KvType type : kEveryKvType) {
-            for (const int64_t group : {1, 2, 7}) {
-                const Case c{type, 24, group, 55, 90};
-                const Pages pages(type, 24, 145);
-                const auto q = c.queries();
-                const auto whole = c.run(kernels, pages, q, 0, 90);
-                check(same_bits(c.run_split(kernels, pages, q, 0, 90), whole), "tiles");
-                std::vector<float> parts;
-                for (int64_t row = 0; row < 90; ++row) {
-                    const auto one = c.run(kernels, pages, q, row, row + 1);
-                    parts.insert(parts.end(), one.begin(), one.end());
-                }
-                check(same_bits(parts, whole), "rows");
-            }
-        }
-    }
-});
+const Test row_by_row("attention: rows together or alone, tiles in any order, give the same bits",
+                      [] {
+                          for (const std::string& isa : supported_isas()) {
+                              const KernelTable& kernels = select_kernels(isa);
+                              for (const KvType type : kEveryKvType) {
+                                  for (const int64_t group : {1, 2, 7}) {
+                                      const Case c{type, 24, group, 55, 90};
+                                      const Pages pages(type, 24, 145);
+                                      const auto q = c.queries();
+                                      const auto whole = c.run(kernels, pages, q, 0, 90);
+                                      check(same_bits(c.run_split(kernels, pages, q, 0, 90), whole),
+                                            "tiles");
+                                      std::vector<float> parts;
+                                      for (int64_t row = 0; row < 90; ++row) {
+                                          const auto one = c.run(kernels, pages, q, row, row + 1);
+                                          parts.insert(parts.end(), one.begin(), one.end());
+                                      }
+                                      check(same_bits(parts, whole), "rows");
+                                  }
+                              }
+                          }
+                      });
 
 const Test later_rows("attention: what an earlier row does not see cannot spoil it", [] {
     for (const std::string& isa : supported_isas()) {
