@@ -53,9 +53,10 @@ class Program:
         n_rows: typing.SupportsInt | typing.SupportsIndex,
         n_outputs: typing.SupportsInt | typing.SupportsIndex,
         n_threads: typing.SupportsInt | typing.SupportsIndex,
+        n_cells: typing.SupportsInt | typing.SupportsIndex,
     ) -> int:
         """
-        Bytes of scratch memory for a step.
+        Bytes of scratch memory for steps of a sequence that grows to n_cells positions.
         """
     def step(
         self,

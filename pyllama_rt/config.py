@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from pyllama_rt.errors import ConfigError
 
-KV_TYPES = ("f32", "f16")
+KV_TYPES = ("f32", "f16", "q8_0")
 """Types that the key/value cache can store."""
 
 DEFAULT_N_CTX = 4096
@@ -54,7 +54,7 @@ class LoadConfig:
                 check_int(name, getattr(self, name), 1, MAX_THREADS)
         check_int("n_batch", self.n_batch, 1, 1 << 16)
         if self.kv_type not in KV_TYPES:
-            raise ConfigError(f"kv_type: expected {' or '.join(KV_TYPES)}, found {self.kv_type!r}")
+            raise ConfigError(f"kv_type: expected {', '.join(KV_TYPES)}, found {self.kv_type!r}")
 
 
 @dataclass(frozen=True, slots=True)

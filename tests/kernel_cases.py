@@ -46,7 +46,7 @@ class Case(NamedTuple):
     kv: str = "f32"
 
     def expected(self) -> Floats:
-        return self.op.twin(np.float32 if self.kv == "f32" else np.float16)
+        return self.op.twin(self.kv)
 
     def write(self, file: BinaryIO) -> None:
         graph = self.op.graph.to_text().encode()

@@ -66,7 +66,7 @@ class OneOp:
             outputs.append(program.step(cache, ids, sequences, ones, n_threads))
         return np.concatenate(outputs)
 
-    def twin(self, kv: type[np.floating] = np.float32) -> Floats:
+    def twin(self, kv: str = "f32") -> Floats:
         weights = {}
         for name, kind, _, _, data in self.tensors():
             stored = dequantize(data, kind, self.stored[name][0].shape)
@@ -74,7 +74,7 @@ class OneOp:
             weights[name] = reference.ReferenceWeight(stored, block)
         ids = range(self.n_rows)
         batch = reference.ReferenceBatch(ids, [0] * self.n_rows, [True] * self.n_rows)
-        return reference.run(self.graph, weights, batch, reference.ReferenceCache(dtype=kv))
+        return reference.run(self.graph, weights, batch, reference.ReferenceCache(kv))
 
 
 def one_linear(kind: str, rows: int, width: int, k: int, bias: bool = False) -> OneOp:

@@ -48,6 +48,7 @@ struct StepContext {
     const KvLayout* kv;
     uint8_t* const* values;   // per value of the plan: rows of bytes_per_row
     uint8_t* const* scratch;  // per thread: the largest scratch_bytes of all operations
+    uint8_t* shared;          // of all threads: the largest shared_bytes of all operations
 
     int64_t rows(Rows kind) const { return kind == Rows::kStep ? n_rows : n_outputs; }
 };
@@ -58,6 +59,10 @@ class Operation {
     virtual ~Operation() = default;
     /// Scratch bytes that each thread needs for a step of n_rows rows.
     virtual int64_t scratch_bytes(int64_t /*n_rows*/) const { return 0; }
+    /// Bytes that a team of n_threads needs in common for a step of these runs.
+    virtual int64_t shared_bytes(std::span<const Run> /*runs*/, int /*n_threads*/) const {
+        return 0;
+    }
     /// The part of thread `thread` of the team. May use the team's barrier. Throws nothing.
     virtual void run(const StepContext& step, Team& team, int thread) const = 0;
 };

@@ -169,7 +169,8 @@ py::array_t<float> step(BoundProgram& self, KvCache& cache, const Ids& ids,
 KvType kv_type(const std::string& name) {
     if (name == "f32") return KvType::kF32;
     if (name == "f16") return KvType::kF16;
-    fail(ErrorKind::kConfig, "kv_type: expected f32 or f16, found ", name);
+    if (name == "q8_0") return KvType::kQ8_0;
+    fail(ErrorKind::kConfig, "kv_type: expected f32, f16 or q8_0, found ", name);
 }
 
 /// Every call waits for a step that uses the cache, so none may hold the GIL meanwhile.
@@ -211,11 +212,13 @@ void bind_program(py::module_& m) {
              "Runs rows and commits them to the cache; the logits (n_wanted, vocab) f32.")
         .def(
             "scratch_bytes",
-            [](const BoundProgram& self, int64_t n_rows, int64_t n_outputs, int n_threads) {
-                return self.program->scratch_bytes(n_rows, n_outputs, n_threads);
+            [](const BoundProgram& self, int64_t n_rows, int64_t n_outputs, int n_threads,
+               int64_t n_cells) {
+                require(n_cells > 0, ErrorKind::kConfig, "scratch_bytes: expected n_cells > 0");
+                return self.program->scratch_bytes(n_rows, n_outputs, n_threads, n_cells);
             },
-            py::arg("n_rows"), py::arg("n_outputs"), py::arg("n_threads"),
-            "Bytes of scratch memory for a step.")
+            py::arg("n_rows"), py::arg("n_outputs"), py::arg("n_threads"), py::arg("n_cells"),
+            "Bytes of scratch memory for steps of a sequence that grows to n_cells positions.")
         .def(
             "kv_bytes_per_cell",
             [](const BoundProgram& self, const std::string& type) {

@@ -11,13 +11,11 @@ constexpr int64_t kMaxHeadDim = 1 << 16;
 
 int64_t KvLayout::k_offset(int64_t layer, int64_t head) const {
     const KvLayer& l = layers[static_cast<size_t>(layer)];
-    const int64_t per_head = (l.head_dim + padded_head_dim(l.head_dim)) * kPageCells;
-    return l.offset + head * per_head * kv_element_bytes(type);
+    return l.offset + head * (k_page_bytes(type, l.head_dim) + v_page_bytes(type, l.head_dim));
 }
 
 int64_t KvLayout::v_offset(int64_t layer, int64_t head) const {
-    const KvLayer& l = layers[static_cast<size_t>(layer)];
-    return k_offset(layer, head) + l.head_dim * kPageCells * kv_element_bytes(type);
+    return k_offset(layer, head) + k_page_bytes(type, layers[static_cast<size_t>(layer)].head_dim);
 }
 
 KvLayout make_kv_layout(const Plan& plan, KvType type) {
@@ -30,8 +28,8 @@ KvLayout make_kv_layout(const Plan& plan, KvType type) {
                 "attention: expected 1 to ", kMaxHeadDim, " elements a head, found ", heads,
                 " heads of ", head_dim);
         layout.layers.push_back({heads, head_dim, layout.page_bytes});
-        const int64_t cells = checked_mul(heads, head_dim + padded_head_dim(head_dim));
-        const int64_t bytes = checked_mul(cells, kPageCells * kv_element_bytes(type));
+        const int64_t per_head = k_page_bytes(type, head_dim) + v_page_bytes(type, head_dim);
+        const int64_t bytes = checked_mul(heads, per_head);
         layout.page_bytes = checked_add(layout.page_bytes, bytes);
     }
     return layout;

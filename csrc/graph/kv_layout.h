@@ -24,9 +24,9 @@ struct KvLayout {
 
     bool operator==(const KvLayout&) const = default;
 
-    /// Bytes into a page of a head's keys [head_dim][kPageCells].
+    /// Bytes into a page of a head's keys (core/kv_page.h).
     int64_t k_offset(int64_t layer, int64_t head) const;
-    /// Bytes into a page of a head's values [kPageCells][padded head_dim].
+    /// Bytes into a page of a head's values.
     int64_t v_offset(int64_t layer, int64_t head) const;
 };
 

@@ -78,18 +78,33 @@ struct AttentionArgs {
     int64_t group;  // query heads that share this KV head
     int64_t head_dim;
     const uint8_t* const* pages;  // pages of the sequence
-    int64_t k_offset;             // bytes into a page: keys[head_dim][kPageCells]
-    int64_t v_offset;             // bytes into a page: values[kPageCells][padded head_dim]
+    int64_t k_offset;             // bytes into a page: keys, as core/kv_page.h lays them out
+    int64_t v_offset;             // bytes into a page: values
     KvType kv_type;
     float scale;
     float* scratch;  // attention_scratch_floats(n_rows * group, head_dim)
 };
 
+/// Floats of one number for each of n queries, with room for the last vector of 16.
+static inline int64_t per_query_floats(int64_t n_queries) {
+    return n_queries + 16;
+}
+
 /// Floats of AttentionArgs::scratch.
 static inline int64_t attention_scratch_floats(int64_t n_queries, int64_t head_dim) {
     const int64_t padded = padded_head_dim(head_dim);
-    const int64_t tile = 2 * kPageCells * padded + kPageCells + padded;
-    return tile + n_queries * (padded + 32);
+    return kPageCells * padded + n_queries * (kPageCells + padded) +
+           4 * per_query_floats(n_queries);
+}
+
+/// Floats of what a tile contributes to n queries: largest scores, sums of weights, values.
+static inline int64_t attention_partial_floats(int64_t n_queries, int64_t head_dim) {
+    return 2 * per_query_floats(n_queries) + n_queries * padded_head_dim(head_dim);
+}
+
+/// Tiles that the rows of a call see.
+static inline int64_t attention_tiles(int64_t first_position, int64_t n_rows) {
+    return (first_position + n_rows - 1) / kPageCells + 1;
 }
 
 struct KernelTable {
@@ -122,11 +137,22 @@ struct KernelTable {
     void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
     /// out = a + b.
     void (*add)(const float* a, const float* b, int64_t n, float* out);
+    /// Turns each pair (a, b) by its angle: (a cos - b sin, a sin + b cos). Pairs are neighbours if
+    /// interleaved, else n_pairs apart.
+    void (*rope)(const float* x, const float* cosines, const float* sines, int64_t n_pairs,
+                 bool interleaved, float* out);
     /// out = half(x), round to nearest even.
     void (*to_f16)(const float* x, int64_t n, uint16_t* out);
     /// out = exp(x). Within 2 units in the last place of float, 0 below -86.5.
     void (*exp)(const float* x, int64_t n, float* out);
     void (*attention)(const AttentionArgs& args);
+    /// The same in two steps, so that threads may share one call's tiles: first what each of the
+    /// tiles tile_begin … tile_end contributes, to partials[tile * attention_partial_floats];
+    /// when all tiles are there, the results of queries begin … end, numbered row by row.
+    void (*attention_partials)(const AttentionArgs& args, int64_t tile_begin, int64_t tile_end,
+                               float* partials);
+    void (*attention_merge)(const AttentionArgs& args, int64_t begin, int64_t end,
+                            const float* partials);
 };
 
 }  // namespace plrt

@@ -38,7 +38,8 @@ Program::Program(std::string_view graph_text, const WeightSource& weights,
                  const WeightTypeOf& type_of, std::unique_ptr<Backend> backend)
     : plan_(make_plan(parse_graph(graph_text), type_of)),
       backend_(std::move(backend)),
-      kv_layouts_{make_kv_layout(plan_, KvType::kF32), make_kv_layout(plan_, KvType::kF16)},
+      kv_layouts_{make_kv_layout(plan_, KvType::kF32), make_kv_layout(plan_, KvType::kF16),
+                  make_kv_layout(plan_, KvType::kQ8_0)},
       fork_generation_(fork_generation()) {
     for (size_t i = 0; i < plan_.nodes.size(); ++i) {
         const Node& node = plan_.nodes[i];
@@ -56,7 +57,16 @@ Program::Program(std::string_view graph_text, const WeightSource& weights,
     slots_.resize(plan_.slots.size());
 }
 
-int64_t Program::scratch_bytes(int64_t n_rows, int64_t n_outputs, int n_threads) const {
+int64_t Program::shared_bytes(std::span<const Run> runs, int n_threads) const {
+    int64_t largest = 0;
+    for (const auto& operation : operations_) {
+        largest = std::max(largest, operation->shared_bytes(runs, n_threads));
+    }
+    return largest;
+}
+
+int64_t Program::scratch_bytes(int64_t n_rows, int64_t n_outputs, int n_threads,
+                               int64_t n_cells) const {
     int64_t total = 0;
     for (const Slot& slot : plan_.slots) {
         const int64_t rows = slot.rows == Rows::kStep ? n_rows : n_outputs;
@@ -66,7 +76,12 @@ int64_t Program::scratch_bytes(int64_t n_rows, int64_t n_outputs, int n_threads)
     for (const auto& operation : operations_) {
         largest = std::max(largest, operation->scratch_bytes(n_rows));
     }
-    return checked_add(total, checked_mul(largest, n_threads));
+    total = checked_add(total, checked_mul(largest, n_threads));
+    const int64_t last_rows = std::min(n_rows, n_cells);
+    const Run one_row{0, 1, n_cells - 1, nullptr};
+    const Run many_rows{0, last_rows, n_cells - last_rows, nullptr};
+    return checked_add(total, std::max(shared_bytes({&one_row, 1}, n_threads),
+                                       shared_bytes({&many_rows, 1}, n_threads)));
 }
 
 void Program::check_batch(const Batch& batch) const {
@@ -125,6 +140,7 @@ void Program::place_values(StepState& state, int n_threads) {
         buffer.grow(largest);
         state.scratch.push_back(buffer.data());
     }
+    shared_.grow(std::max<int64_t>(shared_bytes(state.runs, n_threads), 1));
 }
 
 void Program::run_nodes(const StepContext& context, int n_threads,
@@ -182,6 +198,7 @@ void Program::step(const Batch& batch, KvCache& cache, int n_threads,
     context.kv = &cache.layout();
     context.values = state.values.data();
     context.scratch = state.scratch.data();
+    context.shared = shared_.data();
     run_nodes(context, n_threads, poll);
     check_outputs(state);
     for (size_t i = 0; i < state.runs.size(); ++i) {

@@ -35,8 +35,9 @@ class Program {
     const KvLayout& kv_layout(KvType type) const { return kv_layouts_[static_cast<size_t>(type)]; }
     int64_t output_width() const { return plan_.values.back().width; }
     int64_t vocab_size() const { return vocab_size_; }
-    /// Bytes of scratch memory for a step of n_rows rows of which n_outputs want logits.
-    int64_t scratch_bytes(int64_t n_rows, int64_t n_outputs, int n_threads) const;
+    /// Bytes of scratch memory for steps of at most n_rows rows, of which n_outputs want logits, in
+    /// a sequence that grows to n_cells positions.
+    int64_t scratch_bytes(int64_t n_rows, int64_t n_outputs, int n_threads, int64_t n_cells) const;
 
     /// Runs a batch and commits its rows to the cache; `poll` is called between nodes by the
     /// calling thread and cancels the step by returning true. Returns the outputs of the wanted
@@ -53,6 +54,7 @@ class Program {
 
     void check_batch(const Batch& batch) const;
     void make_runs(const Batch& batch, KvCache& cache, StepState& state) const;
+    int64_t shared_bytes(std::span<const Run> runs, int n_threads) const;
     void place_values(StepState& state, int n_threads);
     void run_nodes(const StepContext& context, int n_threads, const std::function<bool()>& poll);
     void check_outputs(const StepState& state) const;
@@ -60,11 +62,12 @@ class Program {
     Plan plan_;
     std::unique_ptr<Backend> backend_;
     std::vector<std::unique_ptr<Operation>> operations_;
-    std::array<KvLayout, 2> kv_layouts_;  // by KvType
+    std::array<KvLayout, kKvTypes> kv_layouts_;  // by KvType
     int64_t vocab_size_ = 0;
     const int fork_generation_;
     std::vector<AlignedBuffer> slots_;
     std::vector<AlignedBuffer> scratch_;
+    AlignedBuffer shared_;
     std::mutex mutex_;
 };
 

@@ -39,7 +39,8 @@ class LoadOptions:
         int, typer.Option("--batch", metavar="N", help="Tokens of the prompt read at a time.")
     ] = 512
     kv_type: Annotated[
-        str, typer.Option("--kv-type", metavar="TYPE", help="Type of the cache: f16 or f32.")
+        str,
+        typer.Option("--kv-type", metavar="TYPE", help="Type of the cache: f16, f32 or q8_0."),
     ] = "f16"
 
     def config(self) -> LoadConfig:

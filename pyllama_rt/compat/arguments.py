@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pyllama_rt.config import check_int, check_range
+from pyllama_rt.config import KV_TYPES, check_int, check_range
 from pyllama_rt.engine.generate import LogitsProcessor, StoppingCriterion
 from pyllama_rt.engine.stops import StopScanner
 from pyllama_rt.errors import ConfigError, did_you_mean, shown
@@ -131,10 +131,10 @@ def check_neutral(where: str, accepted: Mapping[str, object], given: Mapping[str
 
 def cache_type(type_k: str | int | None, type_v: str | int | None) -> str:
     """The cache type of both keys and values, by name or by ggml's number."""
-    names = {None: "f16", 0: "f32", 1: "f16", "f16": "f16", "f32": "f32"}
+    names = {None: "f16", 0: "f32", 1: "f16", 8: "q8_0"} | {name: name for name in KV_TYPES}
     for name, value in (("type_k", type_k), ("type_v", type_v)):
         if value not in names:
-            raise ConfigError(f"{name}: expected 'f16' or 'f32', found {shown(value)}")
+            raise ConfigError(f"{name}: expected 'f16', 'f32' or 'q8_0', found {shown(value)}")
     if names[type_k] != names[type_v]:
         raise ConfigError(
             f"type_k and type_v: expected the same type, found {shown(type_k)} and {shown(type_v)}"

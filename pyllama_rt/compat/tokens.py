@@ -65,7 +65,7 @@ class TokenLevel(Vocabulary, Closing):
             vocab_only: Load what tokenising needs and nothing else.
             last_n_tokens_size: How far back penalties look.
             chat_format: llama-2, alpaca or chatml instead of the model file's own template.
-            type_k, type_v: "f16" or "f32", both the same.
+            type_k, type_v: "f16", "f32" or "q8_0" (or ggml's numbers 1, 0, 8), both the same.
             verbose: Say in one line on stderr what was loaded.
             theirs: Further arguments of llama-cpp-python at values that ask for nothing.
         Raises: PyllamaRtError of the class that fits; TypeError for an unknown argument.

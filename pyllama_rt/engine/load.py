@@ -87,7 +87,7 @@ class Model(Closing):
         return MemoryNeed(
             weights=sum(info.n_bytes for info in self._file.tensors.values()),
             cache=self.program.kv_bytes_per_cell(self.config.kv_type) * self.n_ctx,
-            scratch=self.program.scratch_bytes(rows, outputs, threads),
+            scratch=self.program.scratch_bytes(rows, outputs, threads, self.n_ctx),
             logits=(outputs + kept) * self.n_vocab * np.dtype(np.float32).itemsize,
         )
 

@@ -40,9 +40,9 @@ class ReferenceBatch:
 
 @dataclass
 class ReferenceCache:
-    """Keys and values by (attention node, sequence), rounded to `dtype`: (n, heads * head_dim)."""
+    """Keys and values by (attention node, sequence), rounded to `kv_type`: (n, heads, head_dim)."""
 
-    dtype: type[np.floating] = np.float32
+    kv_type: str = "f32"
     keys: dict[tuple[int, int], Floats] = field(default_factory=dict)
     values: dict[tuple[int, int], Floats] = field(default_factory=dict)
     lengths: dict[int, int] = field(default_factory=dict)
@@ -65,6 +65,25 @@ def quantize_rows(x: Floats, block: int) -> npt.NDArray[np.float64]:
     scales = np.where(largest < 1e-30, np.float32(0), largest / np.float32(127))
     rounded: npt.NDArray[np.float64] = codes.astype(np.float64) * scales
     return rounded.reshape(x.shape)
+
+
+def round_to_cache(x: Floats, kv_type: str) -> Floats:
+    """Keys or values (heads, head_dim) after a trip through a cache of that type.
+
+    q8_0: blocks of 32 elements of a head, the last one short; d = max|x| / 127 as a half, codes
+    = nearest even of x * (127 / max).
+    """
+    if kv_type != "q8_0":
+        return x.astype({"f32": np.float32, "f16": np.float16}[kv_type]).astype(np.float32)
+    n_heads, head_dim = x.shape
+    blocks = np.pad(x, ((0, 0), (0, -head_dim % 32))).reshape(n_heads, -1, 32)
+    largest = np.abs(blocks).max(axis=2, keepdims=True)
+    safe = np.where(largest < 1e-30, np.float32(1), largest)
+    codes = np.rint(blocks * (np.float32(127) / safe))
+    scales = np.where(largest < 1e-30, np.float32(0), largest / np.float32(127))
+    whole = codes * scales.astype(np.float16).astype(np.float32)
+    rounded: Floats = whole.reshape(n_heads, -1)[:, :head_dim]
+    return rounded
 
 
 def run(
@@ -156,15 +175,14 @@ def _attention(step: _Step, index: int, node: Node, inputs: list[Floats]) -> Flo
     q, k, v = inputs
     out = np.empty(q.shape, dtype=np.float64)
     for row, sequence in enumerate(step.batch.sequences):
-        keys = _append(step.cache, step.cache.keys, (index, sequence), k[row])
-        values = _append(step.cache, step.cache.values, (index, sequence), v[row])
+        key, value = k[row].reshape(n_kv_heads, -1), v[row].reshape(n_kv_heads, -1)
+        keys = _append(step.cache, step.cache.keys, (index, sequence), key)
+        values = _append(step.cache, step.cache.values, (index, sequence), value)
         queries = q[row].astype(np.float64).reshape(n_kv_heads, group, -1)
-        past = keys.astype(np.float64).reshape(len(keys), n_kv_heads, -1)
-        scores = np.einsum("hgd,nhd->hgn", queries, past) * scale
+        scores = np.einsum("hgd,nhd->hgn", queries, keys.astype(np.float64)) * scale
         shares = np.exp(scores - scores.max(axis=2, keepdims=True))
         shares /= shares.sum(axis=2, keepdims=True)
-        mixed = values.astype(np.float64).reshape(len(values), n_kv_heads, -1)
-        out[row] = np.einsum("hgn,nhd->hgd", shares, mixed).reshape(-1)
+        out[row] = np.einsum("hgn,nhd->hgd", shares, values.astype(np.float64)).reshape(-1)
     return out.astype(np.float32)
 
 
@@ -174,7 +192,7 @@ def _append(
     key: tuple[int, int],
     row: Floats,
 ) -> Floats:
-    rounded = row.astype(cache.dtype).astype(np.float32)[None]
+    rounded = round_to_cache(row, cache.kv_type)[None]
     old = store.get(key)
     grown: Floats = rounded if old is None else np.concatenate([old, rounded])
     store[key] = grown

@@ -57,6 +57,7 @@ def test_whole_numbers_are_named_in_full() -> None:
 def test_cache_types() -> None:
     assert arguments.cache_type(None, None) == "f16"
     assert arguments.cache_type("f32", 0) == "f32"
+    assert arguments.cache_type(8, "q8_0") == "q8_0"
     with pytest.raises(ConfigError, match=r"type_v: .*'q4_0'"):
         arguments.cache_type("f16", "q4_0")
     with pytest.raises(ConfigError, match="the same"):

@@ -10,6 +10,7 @@ import pytest
 from one_op import Floats, OneOp, normal, one_attention, one_linear
 
 from pyllama_rt import _core
+from pyllama_rt.config import KV_TYPES
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES, WEIGHT_TYPES
 from pyllama_rt.graph.builder import GraphBuilder, Value
 from pyllama_rt.quant import quantize
@@ -98,23 +99,31 @@ def test_rope(isa: str, pairing: str, head_dim: int, dims: int) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("kv", ["f32", "f16"])
+@pytest.mark.parametrize("kv", KV_TYPES)
 @pytest.mark.parametrize(("head_dim", "n_rows"), [(8, 5), (24, 64), (64, 65), (80, 200)])
 def test_attention(isa: str, kv: str, head_dim: int, n_rows: int) -> None:
     op = one_attention(head_dim, n_rows)
-    twin = op.twin(np.float32 if kv == "f32" else np.float16)
-    assert nmse(op.run(isa, kv=kv), twin) < 1e-12
+    assert nmse(op.run(isa, kv=kv), op.twin(kv)) < 1e-12
 
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("chunk", [1, 7, 64, 100])
 @pytest.mark.parametrize("n_threads", [1, 5])
+@pytest.mark.parametrize("kv", ["f16", "q8_0"])
 def test_attention_does_not_depend_on_chunks_or_threads(
-    isa: str, chunk: int, n_threads: int
+    isa: str, chunk: int, n_threads: int, kv: str
 ) -> None:
     op = one_attention(24, 150)
-    whole = op.run(isa, n_threads=2, kv="f16")
-    assert np.array_equal(op.run(isa, n_threads=n_threads, kv="f16", chunk=chunk), whole)
+    whole = op.run(isa, n_threads=2, kv=kv)
+    assert np.array_equal(op.run(isa, n_threads=n_threads, kv=kv, chunk=chunk), whole)
+
+
+@pytest.mark.parametrize("kv", KV_TYPES)
+def test_attention_gives_the_same_bits_on_every_instruction_set(kv: str) -> None:
+    op = one_attention(80, 130)
+    fused = [op.run(isa, kv=kv) for isa in ISAS if isa != "scalar"]
+    for result in fused:
+        assert np.array_equal(result, fused[0])
 
 
 @pytest.mark.parametrize("isa", ISAS)

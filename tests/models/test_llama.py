@@ -10,7 +10,7 @@ import pytest
 from shared_data import shared
 from tiny_llama import tiny_config, write_tiny_llama
 
-from pyllama_rt.config import LoadConfig
+from pyllama_rt.config import KV_TYPES, LoadConfig
 from pyllama_rt.convert import convert_checkpoint
 from pyllama_rt.engine.load import load_model
 from pyllama_rt.engine.session import Session
@@ -55,13 +55,14 @@ def test_the_cache_rounds_to_its_type(tmp_path: Path) -> None:
     tiny = write_tiny_llama(tmp_path / "m.gguf", "f32")
     batch = reference.ReferenceBatch(IDS, [0] * len(IDS), [True] * len(IDS))
     results = {}
-    for name, dtype in (("f32", np.float32), ("f16", np.float16)):
-        cache = reference.ReferenceCache(dtype=dtype)
+    for name in KV_TYPES:
+        cache = reference.ReferenceCache(name)
         wanted = reference.run(tiny.graph(), tiny.reference_weights(), batch, cache)
         with load_model(tiny.path, LoadConfig(kv_type=name)) as model, Session(model) as session:
             results[name] = session.eval(IDS, all_logits=True)
         assert np.abs(results[name] - wanted).max() < 1e-3
     assert not np.array_equal(results["f32"], results["f16"])
+    assert not np.array_equal(results["f16"], results["q8_0"])
 
 
 def test_equals_transformers_on_the_demo_model(tmp_path: Path) -> None:

@@ -1,17 +1,33 @@
 #include <algorithm>
-#include <cstring>
 
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/kv_writer.h"
 #include "core/errors.h"
 
 namespace plrt::cpu {
 namespace {
 
-/// Rows that one call of the attention kernel takes on together.
-constexpr int64_t kRowTile = 16;
+/// Queries that one call of the attention kernel takes on together: enough for the conversion of
+/// a page to cost little, few enough for their scores and values to stay in the L2 cache.
+constexpr int64_t kQueryTile = 128;
 
-/// Writes the new keys and values into the cache, then attends. Work items are (run, tile of
-/// rows, KV head); how they are shared among threads does not change any result.
+/// Tiles that sharing out tiles must save a thread to pay for its barrier and merge.
+constexpr int64_t kWorthSplitting = 4;
+
+/// The most memory that sharing out tiles may take.
+constexpr int64_t kMaxPartialBytes = int64_t{64} << 20;
+
+/// What one call of the kernel works on: some rows of a run, and one KV head.
+struct Item {
+    const Run& run;
+    int64_t row;  // of the run
+    int64_t n_rows;
+    int64_t head;
+    int64_t n_tiles;
+};
+
+/// Writes the new keys and values into the cache, then attends. Items, or where these are few the
+/// tiles of items, are shared out among threads; how does not change any result.
 class Attention : public Operation {
   public:
     explicit Attention(const BindContext& c)
@@ -19,24 +35,44 @@ class Attention : public Operation {
           q_(input_view(c, 0)),
           k_(input_view(c, 1)),
           v_(input_view(c, 2)),
-          out_(output_view(c)) {
-        const Node& node = c.node();
-        layer_ = node.integer("layer");
-        n_kv_heads_ = node.integer("n_kv_heads");
-        head_dim_ = node.integer("head_dim");
-        scale_ = static_cast<float>(node.real("scale"));
-        const int64_t n_heads = node.integer("n_heads");
+          out_(output_view(c)),
+          layer_(c.node().integer("layer")),
+          n_kv_heads_(c.node().integer("n_kv_heads")),
+          head_dim_(c.node().integer("head_dim")),
+          scale_(static_cast<float>(c.node().real("scale"))),
+          writer_(c.kernels, head_dim_) {
+        const int64_t n_heads = c.node().integer("n_heads");
         require(n_kv_heads_ > 0 && head_dim_ > 0 && n_heads > 0 && n_heads % n_kv_heads_ == 0 &&
                     q_.width / n_heads == head_dim_ && q_.width % n_heads == 0 &&
                     out_.width == q_.width && k_.width == v_.width &&
                     k_.width / n_kv_heads_ == head_dim_ && k_.width % n_kv_heads_ == 0,
                 ErrorKind::kFormat, "attention: heads and widths do not fit together");
         group_ = n_heads / n_kv_heads_;
+        row_tile_ = std::max<int64_t>(kQueryTile / group_, 1);
     }
 
     int64_t scratch_bytes(int64_t /*n_rows*/) const override {
-        return attention_scratch_floats(kRowTile * group_, head_dim_) *
-               static_cast<int64_t>(sizeof(float));
+        return std::max(writer_.scratch_bytes(),
+                        attention_scratch_floats(row_tile_ * group_, head_dim_) *
+                            static_cast<int64_t>(sizeof(float)));
+    }
+
+    int64_t shared_bytes(std::span<const Run> runs, int n_threads) const override {
+        int64_t n_items = 0;
+        int64_t n_tiles = 0;
+        int64_t longest = 0;
+        int64_t n_floats = 0;
+        for_items(runs, [&](const Item& item) {
+            ++n_items;
+            n_tiles += item.n_tiles;
+            longest = std::max(longest, item.n_tiles);
+            n_floats += item.n_tiles * partial_floats(item);
+        });
+        if (n_threads == 1 || n_items >= 2 * n_threads) return 0;
+        const int64_t unsplit = n_items > n_threads ? 2 * longest : longest;
+        if (unsplit - n_tiles / n_threads < kWorthSplitting) return 0;
+        const int64_t n_bytes = n_floats * static_cast<int64_t>(sizeof(float));
+        return n_bytes <= kMaxPartialBytes ? n_bytes : 0;
     }
 
     void run(const StepContext& step, Team& team, int thread) const override {
@@ -49,69 +85,110 @@ class Attention : public Operation {
             }
         }
         team.barrier();
-        int64_t item = 0;
-        for (const Run& run : step.runs) {
-            for (int64_t row = 0; row < run.n_rows; row += kRowTile) {
-                for (int64_t head = 0; head < n_kv_heads_; ++head, ++item) {
-                    if (item % team.size() == thread) attend(step, run, row, head, thread);
+        if (shared_bytes(step.runs, team.size()) > 0) {
+            share_tiles(step, team, thread);
+            team.barrier();
+            merge_tiles(step, team, thread);
+        } else {
+            share_items(step, team, thread);
+        }
+    }
+
+  private:
+    template <typename F>
+    void for_items(std::span<const Run> runs, F f) const {
+        for (const Run& run : runs) {
+            for (int64_t row = 0; row < run.n_rows; row += row_tile_) {
+                const int64_t n_rows = std::min(row_tile_, run.n_rows - row);
+                const int64_t n_tiles = attention_tiles(run.first_position + row, n_rows);
+                for (int64_t head = 0; head < n_kv_heads_; ++head) {
+                    f(Item{run, row, n_rows, head, n_tiles});
                 }
             }
         }
     }
 
-  private:
     void store_row(const StepContext& step, const Run& run, int64_t i, int thread) const {
         const int64_t position = run.first_position + i;
         uint8_t* page = run.pages[position / kPageCells];
-        const int64_t cell = position % kPageCells;
         const float* k = k_.floats(step, run.first_row + i);
         const float* v = v_.floats(step, run.first_row + i);
         for (int64_t h = 0; h < n_kv_heads_; ++h) {
-            uint8_t* keys = page + step.kv->k_offset(layer_, h);
-            uint8_t* values = page + step.kv->v_offset(layer_, h);
-            store_head(step.kv->type, k + h * head_dim_, v + h * head_dim_, keys, values, cell,
-                       step.scratch[thread]);
+            writer_.write(step.kv->type, k + h * head_dim_, v + h * head_dim_,
+                          page + step.kv->k_offset(layer_, h), page + step.kv->v_offset(layer_, h),
+                          position % kPageCells, step.scratch[thread]);
         }
     }
 
-    /// Keys go down a column of [head_dim][kPageCells], values along a row.
-    void store_head(KvType type, const float* k, const float* v, uint8_t* keys, uint8_t* values,
-                    int64_t cell, uint8_t* scratch) const {
-        const int64_t padded = padded_head_dim(head_dim_);
-        if (type == KvType::kF32) {
-            auto* column = reinterpret_cast<float*>(keys) + cell;
-            for (int64_t d = 0; d < head_dim_; ++d) column[d * kPageCells] = k[d];
-            std::memcpy(reinterpret_cast<float*>(values) + cell * padded, v,
-                        static_cast<size_t>(head_dim_) * sizeof(float));
-        } else {
-            auto* column = reinterpret_cast<uint16_t*>(keys) + cell;
-            auto* halves = reinterpret_cast<uint16_t*>(scratch);
-            kernels_.to_f16(k, head_dim_, halves);
-            for (int64_t d = 0; d < head_dim_; ++d) column[d * kPageCells] = halves[d];
-            kernels_.to_f16(v, head_dim_, reinterpret_cast<uint16_t*>(values) + cell * padded);
-        }
+    /// Every second round goes to the threads in reverse, because later rows see more.
+    void share_items(const StepContext& step, const Team& team, int thread) const {
+        int64_t number = 0;
+        for_items(step.runs, [&](const Item& item) {
+            const int64_t place = number % team.size();
+            const bool forth = number / team.size() % 2 == 0;
+            if ((forth ? place : team.size() - 1 - place) == thread) {
+                kernels_.attention(arguments(step, item, thread));
+            }
+            ++number;
+        });
     }
 
-    void attend(const StepContext& step, const Run& run, int64_t row, int64_t head,
-                int thread) const {
+    void share_tiles(const StepContext& step, const Team& team, int thread) const {
+        int64_t total = 0;
+        for_items(step.runs, [&](const Item& item) { total += item.n_tiles; });
+        const Range part = split_range(total, thread, team.size());
+        auto* partials = reinterpret_cast<float*>(step.shared);
+        int64_t first = 0;
+        for_items(step.runs, [&](const Item& item) {
+            const int64_t begin = std::max(part.begin - first, int64_t{0});
+            const int64_t end = std::min(part.end - first, item.n_tiles);
+            if (begin < end) {
+                kernels_.attention_partials(arguments(step, item, thread), begin, end, partials);
+            }
+            first += item.n_tiles;
+            partials += item.n_tiles * partial_floats(item);
+        });
+    }
+
+    void merge_tiles(const StepContext& step, const Team& team, int thread) const {
+        const Range part = split_range(step.n_rows * n_kv_heads_ * group_, thread, team.size());
+        const auto* partials = reinterpret_cast<const float*>(step.shared);
+        int64_t first = 0;
+        for_items(step.runs, [&](const Item& item) {
+            const int64_t n_queries = item.n_rows * group_;
+            const int64_t begin = std::max(part.begin - first, int64_t{0});
+            const int64_t end = std::min(part.end - first, n_queries);
+            if (begin < end) {
+                kernels_.attention_merge(arguments(step, item, thread), begin, end, partials);
+            }
+            first += n_queries;
+            partials += item.n_tiles * partial_floats(item);
+        });
+    }
+
+    int64_t partial_floats(const Item& item) const {
+        return attention_partial_floats(item.n_rows * group_, head_dim_);
+    }
+
+    AttentionArgs arguments(const StepContext& step, const Item& item, int thread) const {
         AttentionArgs args{};
-        const int64_t first = run.first_row + row;
-        const int64_t offset = head * group_ * head_dim_;
+        const int64_t first = item.run.first_row + item.row;
+        const int64_t offset = item.head * group_ * head_dim_;
         args.q = q_.floats(step, first) + offset;
         args.q_stride = q_.bytes_per_row / static_cast<int64_t>(sizeof(float));
         args.out = out_.floats(step, first) + offset;
         args.out_stride = out_.bytes_per_row / static_cast<int64_t>(sizeof(float));
-        args.n_rows = std::min(kRowTile, run.n_rows - row);
-        args.first_position = run.first_position + row;
+        args.n_rows = item.n_rows;
+        args.first_position = item.run.first_position + item.row;
         args.group = group_;
         args.head_dim = head_dim_;
-        args.pages = run.pages;
-        args.k_offset = step.kv->k_offset(layer_, head);
-        args.v_offset = step.kv->v_offset(layer_, head);
+        args.pages = item.run.pages;
+        args.k_offset = step.kv->k_offset(layer_, item.head);
+        args.v_offset = step.kv->v_offset(layer_, item.head);
         args.kv_type = step.kv->type;
         args.scale = scale_;
         args.scratch = reinterpret_cast<float*>(step.scratch[thread]);
-        kernels_.attention(args);
+        return args;
     }
 
     const KernelTable& kernels_;
@@ -122,8 +199,10 @@ class Attention : public Operation {
     int64_t layer_;
     int64_t n_kv_heads_;
     int64_t head_dim_;
-    int64_t group_;
     float scale_;
+    KvWriter writer_;
+    int64_t group_;
+    int64_t row_tile_;
 };
 
 }  // namespace

@@ -15,9 +15,7 @@ class Linear : public Operation {
         if (!node.weights[1].empty()) bias_ = vector_weight(c, node.weights[1], out_.width);
     }
 
-    int64_t scratch_bytes(int64_t /*n_rows*/) const override {
-        return kMatmulScratchBytes;
-    }
+    int64_t scratch_bytes(int64_t /*n_rows*/) const override { return kMatmulScratchBytes; }
 
     void run(const StepContext& step, Team& team, int thread) const override {
         const Range part = split_range(out_.width, thread, team.size(), kMatmulGrain);

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "backends/cpu/cpu_backend.h"
 #include "core/errors.h"
 
@@ -8,7 +10,10 @@ namespace {
 class Rope : public Operation {
   public:
     explicit Rope(const BindContext& c)
-        : in_(input_view(c, 0)), table_(input_view(c, 1)), out_(output_view(c)) {
+        : kernels_(c.kernels),
+          in_(input_view(c, 0)),
+          table_(input_view(c, 1)),
+          out_(output_view(c)) {
         const Node& node = c.node();
         n_heads_ = node.integer("n_heads");
         head_dim_ = node.integer("head_dim");
@@ -20,8 +25,7 @@ class Rope : public Operation {
                     out_.width / head_dim_ == n_heads_ && in_.width == out_.width && half_ > 0 &&
                     2 * half_ <= head_dim_ && table_.width == 2 * half_,
                 ErrorKind::kFormat, "rope: heads, widths and table do not fit together");
-        step_ = pairing == "interleaved" ? 2 : 1;
-        partner_ = pairing == "interleaved" ? 1 : half_;
+        interleaved_ = pairing == "interleaved";
     }
 
     void run(const StepContext& step, Team& team, int thread) const override {
@@ -29,32 +33,23 @@ class Rope : public Operation {
         for (int64_t row = part.begin; row < part.end; ++row) {
             const float* cosines = table_.floats(step, row);
             for (int64_t h = 0; h < n_heads_; ++h) {
-                rotate(in_.floats(step, row) + h * head_dim_, cosines,
-                       out_.floats(step, row) + h * head_dim_);
+                const float* x = in_.floats(step, row) + h * head_dim_;
+                float* out = out_.floats(step, row) + h * head_dim_;
+                kernels_.rope(x, cosines, cosines + half_, half_, interleaved_, out);
+                std::copy(x + 2 * half_, x + head_dim_, out + 2 * half_);
             }
         }
     }
 
   private:
-    void rotate(const float* x, const float* cosines, float* out) const {
-        const float* sines = cosines + half_;
-        for (int64_t i = 0; i < half_; ++i) {
-            const float a = x[i * step_];
-            const float b = x[i * step_ + partner_];
-            out[i * step_] = a * cosines[i] - b * sines[i];
-            out[i * step_ + partner_] = a * sines[i] + b * cosines[i];
-        }
-        for (int64_t i = 2 * half_; i < head_dim_; ++i) out[i] = x[i];
-    }
-
+    const KernelTable& kernels_;
     RowView in_;
     RowView table_;
     RowView out_;
     int64_t n_heads_;
     int64_t head_dim_;
     int64_t half_;
-    int64_t step_;
-    int64_t partner_;
+    bool interleaved_;
 };
 
 }  // namespace

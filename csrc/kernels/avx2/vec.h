@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/x86/sums.h"
+
 namespace plrt::PLRT_ISA {
 namespace {
 
@@ -119,6 +121,17 @@ inline int32_t sum_i8_32(const int8_t* q) {
         _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
     return _mm_extract_epi32(two, 0) + _mm_extract_epi32(two, 2) - 32 * 128;
 }
+
+inline __m256 widen_i8(const int8_t* p) {
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
+}
+inline F32x16 load_i8(const int8_t* p) {
+    return {widen_i8(p), widen_i8(p + 8)};
+}
+
+constexpr int kAttentionQueries = 2;
+constexpr int kAttentionVectors = 2;
 
 }  // namespace
 }  // namespace plrt::PLRT_ISA

@@ -39,8 +39,8 @@ inline void store_bytes(void* p, U8x64 a) {
 }
 inline U8x64 load_lanes(const uint8_t* p0, const uint8_t* p1, const uint8_t* p2,
                         const uint8_t* p3) {
-    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(p0)),
-                                                load_128(p1), 1);
+    const __m256i low =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(p0)), load_128(p1), 1);
     const __m512i three = _mm512_inserti32x4(_mm512_castsi256_si512(low), load_128(p2), 2);
     return {_mm512_inserti32x4(three, load_128(p3), 3)};
 }

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/x86/sums.h"
+
 namespace plrt::PLRT_ISA {
 namespace {
 
@@ -108,6 +110,13 @@ inline int32_t sum_i8_32(const int8_t* q) {
     const __m128i s2 = _mm_add_epi32(s4, _mm_shuffle_epi32(s4, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(s2, _mm_shuffle_epi32(s2, 0xb1)));
 }
+
+inline F32x16 load_i8(const int8_t* p) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_128(p)))};
+}
+
+constexpr int kAttentionQueries = 8;
+constexpr int kAttentionVectors = 2;
 
 }  // namespace
 }  // namespace plrt::PLRT_ISA

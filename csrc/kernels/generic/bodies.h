@@ -10,6 +10,7 @@
 #include "kernels/generic/super_product.h"
 #include "kernels/generic/panel_matmul.h"
 #include "kernels/generic/float_matmul.h"
+#include "kernels/generic/attention_tile.h"
 #include "kernels/generic/attention.h"
 #include "kernels/generic/table.h"
 // clang-format on

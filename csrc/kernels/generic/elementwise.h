@@ -93,6 +93,28 @@ void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* 
     for (; i < n; ++i) out[i] = x[i] * scale * weight[i];
 }
 
+/// Rotates n pairs (x[step * i], x[step * i + partner]). The step is known to the compiler, so that
+/// it finds the vectors by itself.
+template <int step>
+inline void rotate_pairs(const float* x, const float* cosines, const float* sines, int64_t n,
+                         int64_t partner, float* out) {
+    for (int64_t i = 0; i < n; ++i) {
+        const float a = x[step * i];
+        const float b = x[step * i + partner];
+        out[step * i] = a * cosines[i] - b * sines[i];
+        out[step * i + partner] = a * sines[i] + b * cosines[i];
+    }
+}
+
+void rope(const float* x, const float* cosines, const float* sines, int64_t n_pairs,
+          bool interleaved, float* out) {
+    if (interleaved) {
+        rotate_pairs<2>(x, cosines, sines, n_pairs, 1, out);
+    } else {
+        rotate_pairs<1>(x, cosines, sines, n_pairs, n_pairs, out);
+    }
+}
+
 void to_f16(const float* x, int64_t n, uint16_t* out) {
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) store_f16(out + i, load(x + i));

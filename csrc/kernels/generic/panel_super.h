@@ -41,7 +41,8 @@ inline void for_each_index(F f) {
 
 /// A type: kMaxCode (0: signed codes, stored with kSignedShift added), kSub (elements that share a
 /// scale), kMins, and fill. Zero points are folded into the mins. Where a code less its kZero times
-/// its sub-scale fits a code, kFolded is the largest, kFoldedZero added to make it positive; else 0.
+/// its sub-scale fits a code, kFolded is the largest, kFoldedZero added to make it positive; else
+/// 0.
 struct Q2_K {
     using Block = BlockQ2_K;
     static constexpr int kMaxCode = 3;
@@ -117,10 +118,9 @@ struct Q3_K {
         store_d(p, shift_right<16>(as_ints(v[3])));
         U8x64 u[3];
         for_each_index<3>([&](auto i) { u[i] = joined(v[i], v[i + 1]); });
-        const U8x64 scales[4] = {or_bits<0, 15>(u[0], bits<-4, 48>(u[2])),
-                                 or_bits<0, 15>(u[1], bits<-2, 48>(u[2])),
-                                 or_bits<4, 15>(u[0], bits<0, 48>(u[2])),
-                                 or_bits<4, 15>(u[1], bits<2, 48>(u[2]))};
+        const U8x64 scales[4] = {
+            or_bits<0, 15>(u[0], bits<-4, 48>(u[2])), or_bits<0, 15>(u[1], bits<-2, 48>(u[2])),
+            or_bits<4, 15>(u[0], bits<0, 48>(u[2])), or_bits<4, 15>(u[1], bits<2, 48>(u[2]))};
         for_each_index<4>([&](auto i) {
             const U8x64 centred = add_bytes(scales[i], set1_bytes(-32));
             for_each_index<4>(
@@ -183,8 +183,7 @@ struct Q5_K {
                 load_groups(rows, 48 + 32 * pair + 16 * part, v);
                 uint8_t* codes = p.codes + 64 * (16 * pair + 4 * part);
                 for_each_index<4>([&](auto i) {
-                    store_codes(codes, i,
-                                or_bits<0, 15>(v[i], bits<2 * pair - 4, 16>(high[i])));
+                    store_codes(codes, i, or_bits<0, 15>(v[i], bits<2 * pair - 4, 16>(high[i])));
                     store_codes(codes, 8 + i,
                                 or_bits<4, 15>(v[i], bits<2 * pair - 3, 16>(high[i])));
                 });

@@ -37,11 +37,7 @@ void quantize_rows_32(const float* x, int64_t n, Activations32 out) {
 void quantize_rows_256(const float* x, int64_t n, Activations256 out) {
     for (int64_t b = 0; b < n / 256; ++b) {
         out.d[b] = quantize_block(x + 256 * b, 256, out.q + 256 * b);
-        for (int64_t g = 16 * b; g < 16 * (b + 1); ++g) {
-            int32_t sum = 0;
-            for (int64_t i = 16 * g; i < 16 * (g + 1); ++i) sum += out.q[i];
-            out.sums[g] = static_cast<int16_t>(sum);
-        }
+        sums_i8_16(out.q + 256 * b, out.sums + 16 * b);
     }
 }
 

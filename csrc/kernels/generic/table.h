@@ -25,9 +25,12 @@ const KernelTable kTable = {
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .add = add_rows,
+    .rope = rope,
     .to_f16 = to_f16,
     .exp = exp_row,
     .attention = attention,
+    .attention_partials = attention_partials,
+    .attention_merge = attention_merge,
 };
 
 }  // namespace plrt::PLRT_ISA

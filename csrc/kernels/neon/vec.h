@@ -112,5 +112,30 @@ inline int32_t sum_i8_32(const int8_t* q) {
     return vaddlvq_s16(vpadalq_s8(vpaddlq_s8(vld1q_s8(q)), vld1q_s8(q + 16)));
 }
 
+/// Sums of neighbours, from 16 runs of 16 to 16 sums.
+inline void sums_i8_16(const int8_t* q, int16_t* sums) {
+    for (int g = 0; g < 16; g += 8) {
+        int16x8_t runs[8];
+        for (int i = 0; i < 8; ++i) runs[i] = vpaddlq_s8(vld1q_s8(q + 16 * (g + i)));
+        for (int n = 4; n > 0; n /= 2) {
+            for (int i = 0; i < n; ++i) runs[i] = vpaddq_s16(runs[2 * i], runs[2 * i + 1]);
+        }
+        vst1q_s16(sums + g, runs[0]);
+    }
+}
+
+inline F32x16 load_i8(const int8_t* p) {
+    const int8x16_t codes = vld1q_s8(p);
+    const int16x8_t low = vmovl_s8(vget_low_s8(codes));
+    const int16x8_t high = vmovl_s8(vget_high_s8(codes));
+    return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+             vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+             vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+             vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))}};
+}
+
+constexpr int kAttentionQueries = 4;
+constexpr int kAttentionVectors = 1;
+
 }  // namespace
 }  // namespace plrt::PLRT_ISA

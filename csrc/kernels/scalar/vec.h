@@ -163,5 +163,23 @@ inline int32_t sum_i8_32(const int8_t* q) {
     return sum;
 }
 
+/// 16 int8 as floats.
+inline F32x16 load_i8(const int8_t* p) {
+    return make([=](int i) { return static_cast<float>(p[i]); });
+}
+
+/// 16 sums of 16 of the 256 codes at q.
+inline void sums_i8_16(const int8_t* q, int16_t* sums) {
+    for (int g = 0; g < 16; ++g) {
+        int32_t sum = 0;
+        for (int i = 0; i < 16; ++i) sum += q[16 * g + i];
+        sums[g] = static_cast<int16_t>(sum);
+    }
+}
+
+/// Queries and vectors of keys or values that attention holds in registers at a time.
+constexpr int kAttentionQueries = 1;
+constexpr int kAttentionVectors = 1;
+
 }  // namespace
 }  // namespace plrt::PLRT_ISA

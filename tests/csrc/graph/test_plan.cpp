@@ -157,6 +157,10 @@ const Test layers_are_numbered("plan: attention nodes are numbered in order", []
         }
     }
     check(layout.page_bytes == end, "page");
+    const KvLayout small = make_kv_layout(plan, KvType::kQ8_0);
+    check(small.v_offset(0, 0) == 8 * 64 + 64 * 2, "values follow the codes and scales of keys");
+    check(small.k_offset(0, 1) == small.v_offset(0, 0) + 16 * 64 + 64 * 2, "likewise");
+    check(small.page_bytes == 3 * 2 * small.k_offset(0, 1), "page of codes");
 });
 
 const Test sizes_are_checked("plan: sizes that do not fit 63 bits", [] {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "core/aligned_buffer.h"
 #include "core/float_types.h"
@@ -21,51 +22,87 @@ class Pages {
         : type_(type), head_dim_(head_dim), padded_(padded_head_dim(head_dim)) {
         k = normal(n_positions * head_dim, 1);
         v = normal(n_positions * head_dim, 2);
-        const int64_t n_pages = (n_positions + kPageCells - 1) / kPageCells;
-        const int64_t n = (head_dim + padded_) * kPageCells;
-        for (int64_t p = 0; p < n_pages; ++p) {
-            buffers_.emplace_back(n * kv_element_bytes(type));
+        for (int64_t page = 0; page * kPageCells < n_positions; ++page) {
+            buffers_.emplace_back(v_offset() + v_page_bytes(type, head_dim));
             addresses_.push_back(buffers_.back().data());
-            // Old keys and values may be anything; only the padding is promised to be zero.
-            for (int64_t i = 0; i < n; ++i) put(p, i, std::numeric_limits<float>::quiet_NaN());
-            for (int64_t i = head_dim * kPageCells; i < n; ++i) {
-                if ((i - head_dim * kPageCells) % padded_ >= head_dim) put(p, i, 0.0f);
-            }
+            poison(page);
         }
         for (int64_t at = 0; at < n_positions; ++at) {
-            for (int64_t d = 0; d < head_dim; ++d) {
-                const auto i = static_cast<size_t>(at * head_dim + d);
-                const int64_t cell = at % kPageCells;
-                k[i] = put(at / kPageCells, d * kPageCells + cell, k[i]);
-                v[i] = put(at / kPageCells, head_dim * kPageCells + cell * padded_ + d, v[i]);
-            }
+            write(at, k.data() + at * head_dim, 0, kPageCells, 1, head_dim);
+            write(at, v.data() + at * head_dim, v_offset(), 1, padded_, padded_);
         }
     }
 
     const uint8_t* const* addresses() const { return addresses_.data(); }
-    int64_t v_offset() const { return head_dim_ * kPageCells * kv_element_bytes(type_); }
+    int64_t v_offset() const { return k_page_bytes(type_, head_dim_); }
+
+    /// Makes the values of a position NaN.
+    void spoil(int64_t at) {
+        std::vector<float> row(static_cast<size_t>(head_dim_),
+                               std::numeric_limits<float>::quiet_NaN());
+        write(at, row.data(), v_offset(), 1, padded_, padded_);
+    }
 
     std::vector<float> k;  // as rounded to the cache's type, (position, head_dim)
     std::vector<float> v;
 
   private:
-    float put(int64_t page, int64_t i, float value) {
-        uint8_t* to = buffers_[static_cast<size_t>(page)].data() + i * kv_element_bytes(type_);
-        if (type_ == KvType::kF32) {
-            std::memcpy(to, &value, sizeof(value));
-            return value;
+    /// Old keys and values may be anything; only the padding is promised to be zero.
+    void poison(int64_t page) {
+        uint8_t* data = addresses_[static_cast<size_t>(page)];
+        const int64_t n_bytes = buffers_[static_cast<size_t>(page)].size();
+        std::fill_n(data, n_bytes, uint8_t{0xff});  // NaN as a float, a half and a scale
+        const int64_t element = kv_element_bytes(type_);
+        for (int64_t cell = 0; cell < kPageCells; ++cell) {
+            std::fill_n(data + v_offset() + (cell * padded_ + head_dim_) * element,
+                        (padded_ - head_dim_) * element, uint8_t{0});
         }
-        const uint16_t half = f32_to_f16(value);
-        std::memcpy(to, &half, sizeof(half));
-        return f16_to_f32(half);
+    }
+
+    /// Writes one key or value into a matrix of `n_rows` x 64 elements, and rounds it in `x`.
+    void write(int64_t at, float* x, int64_t offset, int64_t row_stride, int64_t cell_stride,
+               int64_t n_rows) {
+        uint8_t* to = addresses_[static_cast<size_t>(at / kPageCells)] + offset;
+        const int64_t cell = at % kPageCells;
+        for (int64_t d = 0; d < head_dim_; ++d) {
+            const int64_t i = d * row_stride + cell * cell_stride;
+            if (type_ == KvType::kF32) std::memcpy(to + 4 * i, x + d, 4);
+            if (type_ == KvType::kF16) {
+                const uint16_t half = f32_to_f16(x[d]);
+                std::memcpy(to + 2 * i, &half, 2);
+                x[d] = f16_to_f32(half);
+            }
+            if (type_ == KvType::kQ8_0) {
+                const auto [scale, inverse] = scale_of(x, d);
+                const int64_t scale_at = n_rows * kPageCells + 2 * (d / 32 * kPageCells + cell);
+                std::memcpy(to + scale_at, &scale, 2);
+                const float code = std::nearbyint(originals_[static_cast<size_t>(d)] * inverse);
+                to[i] = static_cast<uint8_t>(static_cast<int8_t>(code));
+                x[d] = code * f16_to_f32(scale);
+            }
+        }
+    }
+
+    /// Scale of element d's block and what its elements are multiplied by. Keeps a copy of the
+    /// elements, because they are rounded in place.
+    std::pair<uint16_t, float> scale_of(const float* x, int64_t d) {
+        if (d == 0) originals_.assign(x, x + head_dim_);
+        float largest = 0;
+        for (int64_t i = d / 32 * 32; i < std::min(d / 32 * 32 + 32, head_dim_); ++i) {
+            largest = std::max(largest, std::fabs(originals_[static_cast<size_t>(i)]));
+        }
+        return {f32_to_f16(largest / 127.0f), 127.0f / largest};
     }
 
     KvType type_;
     int64_t head_dim_;
     int64_t padded_;
+    std::vector<float> originals_;
     std::vector<AlignedBuffer> buffers_;
     std::vector<uint8_t*> addresses_;
 };
+
+constexpr KvType kEveryKvType[] = {KvType::kF32, KvType::kF16, KvType::kQ8_0};
 
 /// Rows of queries at the end of the pages.
 struct Case {
@@ -81,10 +118,34 @@ struct Case {
     /// Output rows begin … end of this case, on exactly as much memory as the contract names.
     std::vector<float> run(const KernelTable& kernels, const Pages& pages,
                            const std::vector<float>& q, int64_t begin, int64_t end) const {
+        std::vector<float> out(static_cast<size_t>((end - begin) * width()));
+        AlignedBuffer scratch;
+        kernels.attention(arguments(pages, q, begin, end, out, scratch));
+        return out;
+    }
+
+    /// The same, tile by tile from the last, then merged in two runs of queries.
+    std::vector<float> run_split(const KernelTable& kernels, const Pages& pages,
+                                 const std::vector<float>& q, int64_t begin, int64_t end) const {
+        std::vector<float> out(static_cast<size_t>((end - begin) * width()));
+        AlignedBuffer scratch;
+        const AttentionArgs args = arguments(pages, q, begin, end, out, scratch);
+        const int64_t n_queries = (end - begin) * group;
+        const int64_t n_tiles = attention_tiles(args.first_position, args.n_rows);
+        const int64_t stride = attention_partial_floats(n_queries, head_dim);
+        AlignedBuffer partials(n_tiles * stride * static_cast<int64_t>(sizeof(float)));
+        auto* floats = reinterpret_cast<float*>(partials.data());
+        for (int64_t t = n_tiles; t-- > 0;) kernels.attention_partials(args, t, t + 1, floats);
+        kernels.attention_merge(args, n_queries / 3, n_queries, floats);
+        kernels.attention_merge(args, 0, n_queries / 3, floats);
+        return out;
+    }
+
+    AttentionArgs arguments(const Pages& pages, const std::vector<float>& q, int64_t begin,
+                            int64_t end, std::vector<float>& out, AlignedBuffer& scratch) const {
         const int64_t n = end - begin;
-        const int64_t floats = attention_scratch_floats(n * group, head_dim);
-        AlignedBuffer scratch(floats * static_cast<int64_t>(sizeof(float)));
-        std::vector<float> out(static_cast<size_t>(n * width()));
+        scratch.grow(attention_scratch_floats(n * group, head_dim) *
+                     static_cast<int64_t>(sizeof(float)));
         AttentionArgs args{};
         args.q = q.data() + (first + begin) * width();
         args.q_stride = args.out_stride = width();
@@ -99,8 +160,7 @@ struct Case {
         args.kv_type = type;
         args.scale = 0.5f;
         args.scratch = reinterpret_cast<float*>(scratch.data());
-        kernels.attention(args);
-        return out;
+        return args;
     }
 
     std::vector<float> in_double(const Pages& pages, const std::vector<float>& q) const {
@@ -139,10 +199,11 @@ struct Case {
 };
 
 const Test odd_heads("attention: odd head widths and page boundaries against double", [] {
-    for (const KvType type : {KvType::kF32, KvType::kF16}) {
+    for (const KvType type : kEveryKvType) {
         for (const int64_t head_dim : {1, 2, 8, 16, 24, 80, 128}) {
             for (const int64_t first : {0, 60, 63, 64, 129}) {
-                const Case c{type, head_dim, 1 + head_dim % 3, first, first % 2 == 0 ? 7 : 1};
+                const int64_t group = head_dim % 3 == 2 ? 7 : 1 + head_dim % 3;
+                const Case c{type, head_dim, group, first, first % 2 == 0 ? 7 : 1};
                 const Pages pages(type, head_dim, c.first + c.n_rows);
                 const auto q = c.queries();
                 const auto wanted = c.in_double(pages, q);
@@ -157,21 +218,40 @@ const Test odd_heads("attention: odd head widths and page boundaries against dou
     }
 });
 
-const Test row_by_row("attention: rows together or alone give the same bits", [] {
+const Test row_by_row("attention: rows together or alone, tiles in any order, give the same bits",
+                      [] {
+                          for (const std::string& isa : supported_isas()) {
+                              const KernelTable& kernels = select_kernels(isa);
+                              for (const KvType type : kEveryKvType) {
+                                  for (const int64_t group : {1, 2, 7}) {
+                                      const Case c{type, 24, group, 55, 90};
+                                      const Pages pages(type, 24, 145);
+                                      const auto q = c.queries();
+                                      const auto whole = c.run(kernels, pages, q, 0, 90);
+                                      check(same_bits(c.run_split(kernels, pages, q, 0, 90), whole),
+                                            "tiles");
+                                      std::vector<float> parts;
+                                      for (int64_t row = 0; row < 90; ++row) {
+                                          const auto one = c.run(kernels, pages, q, row, row + 1);
+                                          parts.insert(parts.end(), one.begin(), one.end());
+                                      }
+                                      check(same_bits(parts, whole), "rows");
+                                  }
+                              }
+                          }
+                      });
+
+const Test later_rows("attention: what an earlier row does not see cannot spoil it", [] {
     for (const std::string& isa : supported_isas()) {
-        const KernelTable& kernels = select_kernels(isa);
-        for (const KvType type : {KvType::kF32, KvType::kF16}) {
-            const Case c{type, 24, 2, 55, 20};
-            const Pages pages(type, 24, 75);
-            const auto q = c.queries();
-            const auto whole = c.run(kernels, pages, q, 0, 20);
-            std::vector<float> parts;
-            for (int64_t row = 0; row < 20; ++row) {
-                const auto one = c.run(kernels, pages, q, row, row + 1);
-                parts.insert(parts.end(), one.begin(), one.end());
-            }
-            check(same_bits(parts, whole), "bits");
-        }
+        const Case c{KvType::kF32, 16, 1, 60, 12};
+        Pages pages(KvType::kF32, 16, 72);
+        const auto q = c.queries();
+        const auto clean = c.run(select_kernels(isa), pages, q, 0, 12);
+        pages.spoil(66);
+        const auto got = c.run(select_kernels(isa), pages, q, 0, 12);
+        const auto seen = clean.begin() + 6 * 16;
+        check(same_bits({got.begin(), got.begin() + 6 * 16}, {clean.begin(), seen}), "before");
+        for (auto x = got.begin() + 6 * 16; x != got.end(); ++x) check(std::isnan(*x), "after");
     }
 });
 

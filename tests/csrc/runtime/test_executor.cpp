@@ -69,6 +69,32 @@ const Test chunks_and_threads("executor: chunks and threads change no bit, over 
     }
 });
 
+const Test shared_tiles(
+    "executor: few heads and many threads share out tiles, with the same bits", [] {
+        TinyModel model;
+        model.n_layers = 1;
+        model.n_kv_heads = 1;
+        const auto program = model.program();
+        const auto ids = prompt(700);  // eleven tiles
+        check(program->scratch_bytes(1, 1, 5, 700) > program->scratch_bytes(1, 1, 5, 64),
+              "memory for the tiles' results is counted");
+        for (const KvType type : {KvType::kF16, KvType::kQ8_0}) {
+            const auto last_rows = [&](int n_threads, size_t chunk) {
+                KvCache cache = make_cache(*program, type);
+                const int64_t sequence = cache.create();
+                read(*program, cache, sequence, {ids.begin(), ids.begin() + 690}, 1000, 1);
+                return read(*program, cache, sequence, {ids.begin() + 690, ids.end()}, chunk,
+                            n_threads);
+            };
+            const Logits wanted = last_rows(1, 10);
+            for (const int n_threads : {2, 5, 16}) {
+                for (const size_t chunk : {1, 3, 10}) {
+                    check(same_bits(last_rows(n_threads, chunk), wanted), "bits");
+                }
+            }
+        }
+    });
+
 const Test every_weight_type(
     "executor: every weight type, alone or in company, gives one result", [] {
         const auto ids = prompt(9);
@@ -281,7 +307,7 @@ const Test noise("executor: random bytes for weights give finite logits or an er
         model.noise = true;
         for (const std::string& isa : supported_isas()) {
             const auto program = model.program(isa);
-            for (const KvType kv : {KvType::kF16, KvType::kF32}) {
+            for (const KvType kv : {KvType::kF16, KvType::kF32, KvType::kQ8_0}) {
                 const Logits wanted = finite_or_none(*program, 1, kv);
                 check(same_bits(finite_or_none(*program, 5, kv), wanted), "threads");
             }
