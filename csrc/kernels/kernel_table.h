@@ -93,6 +93,9 @@ static inline int64_t attention_scratch_floats(int64_t n_queries, int64_t head_d
     return tile + n_queries * (padded + 32);
 }
 
+/// KernelTable::read_bytes reads whole runs of this many bytes.
+inline constexpr int64_t kReadGrain = 256;
+
 struct KernelTable {
     const char* name;
 
@@ -128,6 +131,13 @@ struct KernelTable {
     /// out = exp(x). Within 2 units in the last place of float, 0 below -86.5.
     void (*exp)(const float* x, int64_t n, float* out);
     void (*attention)(const AttentionArgs& args);
+
+    /// For measuring what the processor can do: n_rounds rounds of int8 dot products in registers,
+    /// whose sum goes to *sum. Returns the number of multiply-accumulates.
+    int64_t (*int8_peak)(int64_t n_rounds, int32_t* sum);
+    /// Likewise: reads n bytes, a multiple of kReadGrain at an aligned address, and returns the
+    /// exclusive or of their 64-bit words.
+    uint64_t (*read_bytes)(const uint8_t* data, int64_t n);
 };
 
 }  // namespace plrt

@@ -1,6 +1,7 @@
 #include <cstdint>
 
 #include "core/blocks.h"
+#include "kernels/avx512_vnni/int8_peak.h"
 #include "kernels/avx512_vnni/vec.h"
 #include "kernels/kernel_table.h"
 // The generic bodies, in the order in which they use one another.

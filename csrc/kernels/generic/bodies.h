@@ -9,5 +9,6 @@
 #include "kernels/generic/matmul.h"
 #include PLRT_MATMUL_CHOICE
 #include "kernels/generic/attention.h"
+#include "kernels/generic/read_bytes.h"
 #include "kernels/generic/table.h"
 // clang-format on

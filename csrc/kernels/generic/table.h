@@ -28,6 +28,8 @@ const KernelTable kTable = {
     .to_f16 = to_f16,
     .exp = exp_row,
     .attention = attention,
+    .int8_peak = int8_peak,
+    .read_bytes = read_bytes,
 };
 
 }  // namespace plrt::PLRT_ISA
