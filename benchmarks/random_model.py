@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pyllama_rt.errors import PyllamaRtError
 from pyllama_rt.formats.gguf import GgufWriter
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES, TensorType
 from pyllama_rt.models import llama
@@ -94,4 +95,9 @@ def write_random_llama(path: Path, mix_name: str, cfg: llama.LlamaConfig = SHAPE
 
 
 if __name__ == "__main__":
-    write_random_llama(Path(sys.argv[1]), sys.argv[2])
+    if len(sys.argv) != 3:
+        sys.exit((__doc__ or "").strip().splitlines()[-1])
+    try:
+        write_random_llama(Path(sys.argv[1]), sys.argv[2])
+    except PyllamaRtError as error:
+        sys.exit(f"error: {error}")
