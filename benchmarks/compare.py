@@ -107,6 +107,8 @@ def start_workers(
         stack.callback(workers[name].close)
         if workers[name].failure is not None:
             say(f"  {name}: {workers[name].failure}")
+        if options.isa == "avx2" and "AVX512 = 1" in str(workers[name].ready.get("system")):
+            say(f"  {name}: built with AVX-512; the bar is against one without (--peer-python)")
     return workers
 
 
