@@ -35,7 +35,7 @@ struct MatmulArgs {
     const float* bias;  // (rows of W) or null
     int64_t row_begin;
     int64_t row_end;
-    uint8_t* scratch;  // matmul_scratch_bytes(k), 64-byte aligned, of this thread
+    uint8_t* scratch;  // kMatmulScratchBytes, 64-byte aligned, of this thread
 };
 using MatmulFunction = void (*)(const MatmulArgs&);
 
@@ -59,13 +59,12 @@ static inline Activations256 activations_256(uint8_t* row, int64_t k) {
             reinterpret_cast<int16_t*>(sums)};
 }
 
-/// Weight rows that matmul kernels work on at a time, at most; row ranges are cut at multiples.
-inline constexpr int64_t kMatmulRows = 16;
+/// Row ranges are best cut at multiples of this; kernels work on up to kMatmulRows at a time.
+inline constexpr int64_t kMatmulGrain = 16;
+inline constexpr int64_t kMatmulRows = 64;
 
 /// Bytes of MatmulArgs::scratch.
-static inline int64_t matmul_scratch_bytes(int64_t k) {
-    return kMatmulRows * (k + 256) * 8;
-}
+inline constexpr int64_t kMatmulScratchBytes = 32768;
 
 /// Causal attention of some rows of one sequence over one KV head. Row r sits at position
 /// first_position + r and sees positions 0 … first_position + r.

@@ -20,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kMaxSeconds = 60;
 constexpr int64_t kSlice = int64_t{1} << 20;  // bytes read between two looks at the clock
-constexpr int64_t kRounds = 2000;             // rounds of arithmetic, likewise
+constexpr int64_t kRounds = 10000;            // rounds of arithmetic, likewise
 constexpr int64_t kPage = 4096;
 
 double seconds_since(Clock::time_point start) {

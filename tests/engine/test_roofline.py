@@ -44,8 +44,8 @@ def test_impossible_numbers_are_refused() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as on POSIX")
 def test_ctrl_c_ends_a_measurement() -> None:
     code = (
-        "from pyllama_rt import _core\nprint('go', flush=True)\n"
-        "try:\n    _core.measure_int8_peak('', 2, 60.0)\n"
+        "from pyllama_rt import _core\n"
+        "try:\n    print('go', flush=True)\n    _core.measure_int8_peak('', 2, 60.0)\n"
         "except KeyboardInterrupt:\n    print('ended')"
     )
     with subprocess.Popen(

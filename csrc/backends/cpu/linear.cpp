@@ -15,12 +15,10 @@ class Linear : public Operation {
         if (!node.weights[1].empty()) bias_ = vector_weight(c, node.weights[1], out_.width);
     }
 
-    int64_t scratch_bytes(int64_t /*n_rows*/) const override {
-        return matmul_scratch_bytes(in_.width);
-    }
+    int64_t scratch_bytes(int64_t /*n_rows*/) const override { return kMatmulScratchBytes; }
 
     void run(const StepContext& step, Team& team, int thread) const override {
-        const Range part = split_range(out_.width, thread, team.size(), kMatmulRows);
+        const Range part = split_range(out_.width, thread, team.size(), kMatmulGrain);
         if (part.begin == part.end || step.rows(out_.rows) == 0) return;
         MatmulArgs args{};
         args.weights = weight_.data;

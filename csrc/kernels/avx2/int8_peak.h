@@ -16,9 +16,10 @@ inline __m256i add_products(__m256i chain, const uint8_t* codes, __m256i x) {
 }
 
 /// Chains written out one by one, since GCC keeps an array of them in memory. The codes do come
-/// from memory, which is free here: from registers a compiler would take each product once.
+/// from memory, which is free here: from registers a compiler would take each product once. Two
+/// steps are enough, and more make GCC load too much in advance.
 inline int64_t int8_peak(int64_t n_rounds, int32_t* sum) {
-    constexpr int kSteps = 8, kRun = 4 * 32, kStarts = 8;
+    constexpr int kSteps = 2, kRun = 4 * 32, kStarts = 8;
     uint8_t codes[kSteps * kRun + kStarts * 32];
     for (int i = 0; i < kSteps * kRun + kStarts * 32; ++i) codes[i] = static_cast<uint8_t>(i * 37);
     const __m256i x = _mm256_set1_epi8(-5);
@@ -26,7 +27,7 @@ inline int64_t int8_peak(int64_t n_rounds, int32_t* sum) {
     __m256i a = zero, b = zero, c = zero, d = zero;
     for (int64_t round = 0; round < n_rounds; ++round) {
         const uint8_t* start = codes + round % kStarts * 32;
-        for (int step = 0; step < kSteps; ++step) {  // unrolled: the loop itself costs nothing then
+        for (int step = 0; step < kSteps; ++step) {
             const uint8_t* run = start + step * kRun;
             a = add_products(a, run, x);
             b = add_products(b, run + 32, x);

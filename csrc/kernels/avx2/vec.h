@@ -1,13 +1,9 @@
 #pragma once
-/// The vector vocabulary (documented in scalar/vec.h) in AVX2, FMA and F16C.
+/// The float half of the vector vocabulary (documented in scalar/vec.h) in AVX2, FMA and F16C.
 
 #include <immintrin.h>
 
 #include <cstdint>
-
-#define PLRT_MATMUL_CHOICE "kernels/generic/rows_only.h"
-
-#include "kernels/x86/vec4.h"
 
 namespace plrt::PLRT_ISA {
 namespace {
@@ -115,33 +111,6 @@ inline void store_i8(int8_t* p, F32x16 a) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
 
-struct Dot {
-    __m256i v;  // 8 int32
-};
-inline Dot dot_zero() {
-    return {_mm256_setzero_si256()};
-}
-inline Dot dot_pairs(Dot acc, __m256i codes, __m256i x, const int16_t* scales) {
-    const __m256i pairs = _mm256_maddubs_epi16(codes, x);
-    return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(pairs, load_256(scales)))};
-}
-inline Dot dot_unsigned(Dot acc, const uint8_t* codes, const int8_t* x, const int16_t* scales) {
-    return dot_pairs(acc, load_256(codes), load_256(x), scales);
-}
-inline Dot dot_signed(Dot acc, const int8_t* codes, const int8_t* x, const int16_t* scales) {
-    const __m256i c = load_256(codes);
-    // |c| <= 128 and |x| <= 127, so that a sum of two products stays below 2^15.
-    return dot_pairs(acc, _mm256_abs_epi8(c), _mm256_sign_epi8(load_256(x), c), scales);
-}
-inline Dot dot_i16(const int16_t* a, const int16_t* b) {
-    return {_mm256_madd_epi16(load_256(a), load_256(b))};
-}
-inline I32x4 reduce4(Dot a, Dot b, Dot c, Dot d) {
-    const __m256i ab = _mm256_hadd_epi32(a.v, b.v);
-    const __m256i cd = _mm256_hadd_epi32(c.v, d.v);
-    const __m256i abcd = _mm256_hadd_epi32(ab, cd);
-    return {_mm_add_epi32(_mm256_castsi256_si128(abcd), _mm256_extracti128_si256(abcd, 1))};
-}
 inline int32_t sum_i8_32(const int8_t* q) {
     // Shifting by 128 makes the bytes unsigned for the sum of absolute differences with 0.
     const __m256i shifted = _mm256_xor_si256(load_256(q), _mm256_set1_epi8(-128));

@@ -1,8 +1,14 @@
 #include <cstdint>
+#include <utility>
 
 #include "core/blocks.h"
-#include "kernels/avx512_vnni/int8_peak.h"
-#include "kernels/avx512_vnni/vec.h"
+#include "core/compiler.h"
 #include "kernels/kernel_table.h"
-// The generic bodies, in the order in which they use one another.
+// The vocabulary, then the generic bodies, in the order in which they use one another.
+// clang-format off
+#include "kernels/avx512_vnni/vec.h"
+#include "kernels/x86/group_shuffle.h"
+#include "kernels/avx512_vnni/bytes.h"
+#include "kernels/avx512_vnni/int8_peak.h"
 #include "kernels/generic/bodies.h"
+// clang-format on

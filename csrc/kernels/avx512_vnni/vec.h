@@ -1,14 +1,9 @@
 #pragma once
-/// The vector vocabulary (documented in scalar/vec.h) in AVX-512 F, BW, VL and VNNI, and panels of
-/// 16 interleaved weight rows for matrix products.
+/// The float half of the vector vocabulary (documented in scalar/vec.h) in AVX-512.
 
 #include <immintrin.h>
 
 #include <cstdint>
-
-#define PLRT_MATMUL_CHOICE "kernels/avx512_vnni/matmul_choice.h"
-
-#include "kernels/x86/vec4.h"
 
 namespace plrt::PLRT_ISA {
 namespace {
@@ -105,33 +100,6 @@ inline void store_i8(int8_t* p, F32x16 a) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }
 
-struct Dot {
-    __m256i v;  // 8 int32
-};
-inline Dot dot_zero() {
-    return {_mm256_setzero_si256()};
-}
-inline Dot dot_pairs(Dot acc, __m256i codes, __m256i x, const int16_t* scales) {
-    const __m256i pairs = _mm256_maddubs_epi16(codes, x);
-    return {_mm256_dpwssd_epi32(acc.v, pairs, load_256(scales))};
-}
-inline Dot dot_unsigned(Dot acc, const uint8_t* codes, const int8_t* x, const int16_t* scales) {
-    return dot_pairs(acc, load_256(codes), load_256(x), scales);
-}
-inline Dot dot_signed(Dot acc, const int8_t* codes, const int8_t* x, const int16_t* scales) {
-    const __m256i c = load_256(codes);
-    // |c| <= 128 and |x| <= 127, so that a sum of two products stays below 2^15.
-    return dot_pairs(acc, _mm256_abs_epi8(c), _mm256_sign_epi8(load_256(x), c), scales);
-}
-inline Dot dot_i16(const int16_t* a, const int16_t* b) {
-    return {_mm256_madd_epi16(load_256(a), load_256(b))};
-}
-inline I32x4 reduce4(Dot a, Dot b, Dot c, Dot d) {
-    const __m256i ab = _mm256_hadd_epi32(a.v, b.v);
-    const __m256i cd = _mm256_hadd_epi32(c.v, d.v);
-    const __m256i abcd = _mm256_hadd_epi32(ab, cd);
-    return {_mm_add_epi32(_mm256_castsi256_si128(abcd), _mm256_extracti128_si256(abcd, 1))};
-}
 inline int32_t sum_i8_32(const int8_t* q) {
     const __m256i ones = _mm256_set1_epi8(1);
     const __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), ones, load_256(q));
@@ -139,74 +107,6 @@ inline int32_t sum_i8_32(const int8_t* q) {
         _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
     const __m128i s2 = _mm_add_epi32(s4, _mm_shuffle_epi32(s4, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(s2, _mm_shuffle_epi32(s2, 0xb1)));
-}
-
-/// Weight rows of a panel: a vector holds one int32 a row.
-constexpr int64_t kPanelRows = 16;
-
-struct I32x16 {
-    __m512i v;
-};
-inline I32x16 izero() {
-    return {_mm512_setzero_si512()};
-}
-inline I32x16 iset1(int32_t x) {
-    return {_mm512_set1_epi32(x)};
-}
-inline __m512i broadcast_32(const void* p) {
-    return _mm512_broadcastd_epi32(_mm_loadu_si32(p));
-}
-/// acc + for each row the product of its 4 unsigned codes with the 4 signed x at `x`.
-inline I32x16 dot4(I32x16 acc, I32x16 codes, const int8_t* x) {
-    return {_mm512_dpbusd_epi32(acc.v, codes.v, broadcast_32(x))};
-}
-/// acc + for each row the product of its 2 int16 with the 2 at `x`.
-inline I32x16 dot2(I32x16 acc, I32x16 pairs, const int16_t* x) {
-    return {_mm512_dpwssd_epi32(acc.v, pairs.v, broadcast_32(x))};
-}
-inline I32x16 iload(const void* p) {
-    return {_mm512_loadu_si512(p)};
-}
-inline I32x16 iadd(I32x16 a, I32x16 b) {
-    return {_mm512_add_epi32(a.v, b.v)};
-}
-inline I32x16 isub(I32x16 a, I32x16 b) {
-    return {_mm512_sub_epi32(a.v, b.v)};
-}
-inline I32x16 imul(I32x16 a, I32x16 b) {
-    return {_mm512_mullo_epi32(a.v, b.v)};
-}
-inline F32x16 to_float(I32x16 a) {
-    return {_mm512_cvtepi32_ps(a.v)};
-}
-
-/// Sixteen runs of 64 bytes, `stride` apart, to 16 vectors that hold 4 bytes of each run.
-inline void interleave(const uint8_t* runs, int64_t stride, uint8_t* out) {
-    __m512i r[16];
-    for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_si512(runs + i * stride);
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    // r[4g + c] holds, in its 128-bit lane L, dwords 4L + c of rows 4g … 4g + 3.
-    for (int c = 0; c < 4; ++c) {
-        const __m512i a = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88);
-        const __m512i b = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xdd);
-        const __m512i d = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
-        const __m512i e = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xdd);
-        uint8_t* p = out + 64 * c;
-        _mm512_storeu_si512(p, _mm512_shuffle_i32x4(a, d, 0x88));
-        _mm512_storeu_si512(p + 4 * 64, _mm512_shuffle_i32x4(b, e, 0x88));
-        _mm512_storeu_si512(p + 8 * 64, _mm512_shuffle_i32x4(a, d, 0xdd));
-        _mm512_storeu_si512(p + 12 * 64, _mm512_shuffle_i32x4(b, e, 0xdd));
-    }
 }
 
 }  // namespace

@@ -1,13 +1,15 @@
 /// All generic bodies, in the order in which they use one another. No include guards: they are
-/// compiled once an ISA, in the namespace of the vec.h that was included before, which names the
-/// file for prompt-sized products in PLRT_PROMPT_MATMUL.
+/// compiled once an ISA, in the namespace of the vocabulary that was included before.
 
 // clang-format off
 #include "kernels/generic/elementwise.h"
 #include "kernels/generic/quantize.h"
-#include "kernels/generic/unpack.h"
-#include "kernels/generic/matmul.h"
-#include PLRT_MATMUL_CHOICE
+#include "kernels/generic/panel_rows.h"
+#include "kernels/generic/panel_small.h"
+#include "kernels/generic/panel_super.h"
+#include "kernels/generic/super_product.h"
+#include "kernels/generic/panel_matmul.h"
+#include "kernels/generic/float_matmul.h"
 #include "kernels/generic/attention.h"
 #include "kernels/generic/read_bytes.h"
 #include "kernels/generic/table.h"

@@ -4,16 +4,26 @@
 namespace plrt::PLRT_ISA {
 namespace {
 
-inline F32x16 load_part(const float* p, int64_t count) {
+PLRT_NOINLINE F32x16 load_few(const float* p, int64_t count) {
     float padded[16] = {};
     for (int64_t i = 0; i < count; ++i) padded[i] = p[i];
     return load(padded);
 }
 
-inline void store_part(float* p, F32x16 a, int64_t count) {
+PLRT_NOINLINE void store_few(float* p, F32x16 a, int64_t count) {
     float padded[16];
     store(padded, a);
     for (int64_t i = 0; i < count; ++i) p[i] = padded[i];
+}
+
+/// The first `count` lanes; the others are 0.
+inline F32x16 load_part(const float* p, int64_t count) {
+    return count == 16 ? load(p) : load_few(p, count);
+}
+
+inline void store_part(float* p, F32x16 a, int64_t count) {
+    if (count == 16) return store(p, a);
+    store_few(p, a, count);
 }
 
 /// exp, from n = round(x / ln 2) and a polynomial on the rest.

@@ -1,8 +1,13 @@
 #include <cstdint>
+#include <utility>
 
 #include "core/blocks.h"
+#include "core/compiler.h"
 #include "kernels/kernel_table.h"
-#include "kernels/scalar/int8_peak.h"
+// The vocabulary, then the generic bodies, in the order in which they use one another.
+// clang-format off
 #include "kernels/scalar/vec.h"
-// The generic bodies, in the order in which they use one another.
+#include "kernels/scalar/bytes.h"
+#include "kernels/scalar/int8_peak.h"
 #include "kernels/generic/bodies.h"
+// clang-format on

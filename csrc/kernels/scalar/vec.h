@@ -4,7 +4,6 @@
 
 #include <cstdint>
 
-#define PLRT_MATMUL_CHOICE "kernels/generic/rows_only.h"
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <cmath>
 #endif
@@ -155,82 +154,6 @@ inline void store_i8(int8_t* p, F32x16 a) {
         const float shifted = a.lane[i] + 12582912.0f;
         p[i] = static_cast<int8_t>(static_cast<int32_t>(float_to_bits(shifted) - 0x4b400000u));
     }
-}
-
-/// Four lanes, for the four weight rows of a matmul tile.
-struct F32x4 {
-    float lane[4];
-};
-struct I32x4 {
-    int32_t lane[4];
-};
-inline F32x4 load4(const float* p) {
-    return {{p[0], p[1], p[2], p[3]}};
-}
-inline void store4(float* p, F32x4 a) {
-    for (int i = 0; i < 4; ++i) p[i] = a.lane[i];
-}
-inline F32x4 set4(float x) {
-    return {{x, x, x, x}};
-}
-inline F32x4 mul4(F32x4 a, F32x4 b) {
-    F32x4 r;
-    for (int i = 0; i < 4; ++i) r.lane[i] = a.lane[i] * b.lane[i];
-    return r;
-}
-inline F32x4 add4(F32x4 a, F32x4 b) {
-    F32x4 r;
-    for (int i = 0; i < 4; ++i) r.lane[i] = a.lane[i] + b.lane[i];
-    return r;
-}
-inline F32x4 fma4(F32x4 a, F32x4 b, F32x4 c) {
-    F32x4 r;
-    for (int i = 0; i < 4; ++i) r.lane[i] = fma1(a.lane[i], b.lane[i], c.lane[i]);
-    return r;
-}
-inline F32x4 to_float4(I32x4 a) {
-    F32x4 r;
-    for (int i = 0; i < 4; ++i) r.lane[i] = static_cast<float>(a.lane[i]);
-    return r;
-}
-inline I32x4 sub4(I32x4 a, I32x4 b) {
-    I32x4 r;
-    for (int i = 0; i < 4; ++i) r.lane[i] = a.lane[i] - b.lane[i];
-    return r;
-}
-
-/// Integer accumulator of a dot product; only its sum over lanes has a meaning.
-struct Dot {
-    int32_t sum;
-};
-inline Dot dot_zero() {
-    return {0};
-}
-/// acc + sum over 32 elements of codes * x * scale; scales[0] serves the first 16 elements and
-/// scales[8] the others (16 int16, each half all equal). Codes 0 … 63.
-inline Dot dot_unsigned(Dot acc, const uint8_t* codes, const int8_t* x, const int16_t* scales) {
-    int32_t low = 0;
-    int32_t high = 0;
-    for (int i = 0; i < 16; ++i) low += codes[i] * x[i];
-    for (int i = 16; i < 32; ++i) high += codes[i] * x[i];
-    return {acc.sum + low * scales[0] + high * scales[8]};
-}
-/// The same for codes -128 … 127.
-inline Dot dot_signed(Dot acc, const int8_t* codes, const int8_t* x, const int16_t* scales) {
-    int32_t low = 0;
-    int32_t high = 0;
-    for (int i = 0; i < 16; ++i) low += codes[i] * x[i];
-    for (int i = 16; i < 32; ++i) high += codes[i] * x[i];
-    return {acc.sum + low * scales[0] + high * scales[8]};
-}
-/// Sum of 16 products.
-inline Dot dot_i16(const int16_t* a, const int16_t* b) {
-    int32_t sum = 0;
-    for (int i = 0; i < 16; ++i) sum += a[i] * b[i];
-    return {sum};
-}
-inline I32x4 reduce4(Dot a, Dot b, Dot c, Dot d) {
-    return {{a.sum, b.sum, c.sum, d.sum}};
 }
 
 /// Sum of 32 int8.

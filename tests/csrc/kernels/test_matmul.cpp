@@ -66,7 +66,7 @@ struct Matmul {
     /// Computes rows begin … end of columns first … last of out (cols, rows).
     void run(const KernelTable& kernels, std::vector<float>& out, int64_t begin, int64_t end,
              int64_t first = 0, int64_t last = -1) {
-        AlignedBuffer scratch(matmul_scratch_bytes(k));
+        AlignedBuffer scratch(kMatmulScratchBytes);
         MatmulArgs args{};
         args.weights = weights.get();
         args.weight_row_bytes = row_bytes(type, k);

@@ -1,0 +1,21 @@
+#pragma once
+/// What compilers are asked for and the language has no word for.
+
+/// The loop that follows is unrolled, so that arrays indexed by it become registers. Sanitizers
+/// make each copy so long that compiling takes minutes; there it stays a loop.
+#if defined(PLRT_NO_UNROLL)
+#define PLRT_UNROLL
+#elif defined(__clang__)
+#define PLRT_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define PLRT_UNROLL _Pragma("GCC unroll 16")
+#else
+#define PLRT_UNROLL
+#endif
+
+/// The function that follows stays out of its callers' fast paths.
+#if defined(_MSC_VER)
+#define PLRT_NOINLINE __declspec(noinline)
+#else
+#define PLRT_NOINLINE __attribute__((noinline))
+#endif

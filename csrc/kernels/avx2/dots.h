@@ -1,0 +1,67 @@
+#pragma once
+/// Dot products of panels without VNNI: pairs of products in int16, as many as fit, then int32.
+
+namespace plrt::PLRT_ISA {
+namespace {
+
+constexpr int32_t kSignedShift = 0;
+
+/// acc + neighbouring int16 pairs.
+inline __m256i add_widened(__m256i acc, __m256i pairs) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+/// kSteps steps whose sums fit int16.
+template <int C, int kSteps>
+inline void dot_short(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
+    __m256i low[C];
+    __m256i high[C];
+    PLRT_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+        const U8x64 codes = load_bytes(w + 64 * step);
+        PLRT_UNROLL
+        for (int c = 0; c < C; ++c) {
+            const __m256i four = broadcast_4(x[c] + 4 * step);
+            const __m256i first = _mm256_maddubs_epi16(codes.low, four);
+            const __m256i second = _mm256_maddubs_epi16(codes.high, four);
+            low[c] = step == 0 ? first : _mm256_add_epi16(low[c], first);
+            high[c] = step == 0 ? second : _mm256_add_epi16(high[c], second);
+        }
+    }
+    PLRT_UNROLL
+    for (int c = 0; c < C; ++c) {
+        acc[c] = {add_widened(acc[c].low, low[c]), add_widened(acc[c].high, high[c])};
+    }
+}
+template <int C, int kSteps, int kMaxCode>
+inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
+    constexpr int kFit = 32767 / (2 * 127 * kMaxCode);
+    constexpr int kShort = kFit < kSteps ? kFit : kSteps;
+    static_assert(kShort > 0 && kSteps % kShort == 0);
+    PLRT_UNROLL
+    for (int step = 0; step < kSteps; step += kShort) {
+        const int8_t* there[C];
+        for (int c = 0; c < C; ++c) there[c] = x[c] + 4 * step;
+        dot_short<C, kShort>(acc, w + 64 * step, there);
+    }
+}
+/// |code| <= 128 and |x| <= 127, so that a sum of two products fits int16.
+template <int C, int kSteps>
+inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
+    PLRT_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+        const U8x64 codes = load_bytes(w + 64 * step);
+        const U8x64 size = {_mm256_abs_epi8(codes.low), _mm256_abs_epi8(codes.high)};
+        PLRT_UNROLL
+        for (int c = 0; c < C; ++c) {
+            const __m256i four = broadcast_4(x[c] + 4 * step);
+            const __m256i low = _mm256_sign_epi8(four, codes.low);
+            const __m256i high = _mm256_sign_epi8(four, codes.high);
+            acc[c] = {add_widened(acc[c].low, _mm256_maddubs_epi16(size.low, low)),
+                      add_widened(acc[c].high, _mm256_maddubs_epi16(size.high, high))};
+        }
+    }
+}
+
+}  // namespace
+}  // namespace plrt::PLRT_ISA
