@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pyllama_rt.errors import PyllamaRtError
 from pyllama_rt.formats.gguf import GgufWriter
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES, TensorType
 from pyllama_rt.models import llama
@@ -42,7 +43,8 @@ class _Wanted:
         self.type: TensorType = TENSOR_TYPES["f32"]
 
 
-def _wanted(cfg: llama.LlamaConfig) -> list[_Wanted]:
+def tensor_shapes(cfg: llama.LlamaConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of the model, without biases."""
     found = {}
     for layer in range(cfg.n_layers):
         sizes = llama.dims(cfg, layer)
@@ -50,20 +52,26 @@ def _wanted(cfg: llama.LlamaConfig) -> list[_Wanted]:
             if not spec.gguf.endswith(".bias"):
                 shape = tuple(sizes[symbol] for symbol in spec.shape)
                 found[spec.gguf.format(i=layer)] = shape
-    return [_Wanted(name, shape) for name, shape in found.items()]
+    return found
 
 
-def _add_vocabulary(writer: GgufWriter, n: int) -> None:
+def metadata(cfg: llama.LlamaConfig) -> dict[str, object]:
+    """Every key of the file, with a vocabulary of made-up words."""
+    n = cfg.vocab_size
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
     types = [2, 3, 3, *([6] * 256)]
     pieces += [f"▁w{i}" for i in range(len(pieces), n)]
     types += [1] * (n - len(types))
-    writer.add("tokenizer.ggml.model", "llama")
-    writer.add("tokenizer.ggml.tokens", pieces)
-    writer.add("tokenizer.ggml.scores", -np.arange(n, dtype=np.float32))
-    writer.add("tokenizer.ggml.token_type", np.array(types, np.int32))
-    writer.add("tokenizer.ggml.bos_token_id", 1)
-    writer.add("tokenizer.ggml.eos_token_id", 2)
+    return {
+        "general.architecture": "llama",
+        **llama.metadata(cfg),
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": pieces,
+        "tokenizer.ggml.scores": -np.arange(n, dtype=np.float32),
+        "tokenizer.ggml.token_type": np.array(types, np.int32),
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+    }
 
 
 def _blocks(tensor: PlannedTensor, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -76,14 +84,13 @@ def _blocks(tensor: PlannedTensor, rng: np.random.Generator) -> NDArray[np.uint8
 def write_random_llama(path: Path, mix_name: str, cfg: llama.LlamaConfig = SHAPE_1B) -> None:
     """Writes the file; layers of one shape and type share their random numbers."""
     rng = np.random.default_rng(0)
-    mix, wanted = find_mix(mix_name), _wanted(cfg)
-    keys = {"general.architecture": "llama", **llama.metadata(cfg)}
+    mix, keys = find_mix(mix_name), metadata(cfg)
+    wanted = [_Wanted(name, shape) for name, shape in tensor_shapes(cfg).items()]
     plan = make_plan(mix, ModelTraits.of(keys, (w.name for w in wanted)), wanted)
     made: dict[tuple[tuple[int, ...], str], NDArray[np.uint8]] = {}
     with GgufWriter(path) as writer:
         for key, value in keys.items():
             writer.add(key, value)
-        _add_vocabulary(writer, cfg.vocab_size)
         for tensor in plan.tensors:
             writer.declare(tensor.name, tensor.shape, tensor.type)
         for tensor in plan.tensors:
@@ -94,4 +101,9 @@ def write_random_llama(path: Path, mix_name: str, cfg: llama.LlamaConfig = SHAPE
 
 
 if __name__ == "__main__":
-    write_random_llama(Path(sys.argv[1]), sys.argv[2])
+    if len(sys.argv) != 3:
+        sys.exit((__doc__ or "").strip().splitlines()[-1])
+    try:
+        write_random_llama(Path(sys.argv[1]), sys.argv[2])
+    except PyllamaRtError as error:
+        sys.exit(f"error: {error}")

@@ -1,6 +1,6 @@
 # Generated from the extension by tools/generate_stub.py; do not edit.
 """
-The compiled half of pyllama_rt: block codecs, programs, caches, samplers.
+The compiled half of pyllama_rt: block codecs, programs, caches, samplers, measurements.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import typing
 import typing_extensions
 
 __all__: list[str] = [
+    "BANDWIDTH_BYTES",
     "KvCache",
     "Program",
     "Sampler",
@@ -18,6 +19,8 @@ __all__: list[str] = [
     "dequantize",
     "isa_names",
     "isa_supported",
+    "measure_int8_peak",
+    "measure_read_bandwidth",
     "quantize",
     "selected_isa",
 ]
@@ -172,6 +175,23 @@ def isa_supported(name: str) -> bool:
     Whether this CPU runs it.
     """
 
+def measure_int8_peak(
+    isa: str,
+    n_threads: typing.SupportsInt | typing.SupportsIndex,
+    seconds: typing.SupportsFloat | typing.SupportsIndex,
+) -> float:
+    """
+    Multiply-accumulates of int8 a second in registers; isa: "" for the best one.
+    """
+
+def measure_read_bandwidth(
+    n_threads: typing.SupportsInt | typing.SupportsIndex,
+    seconds: typing.SupportsFloat | typing.SupportsIndex,
+) -> float:
+    """
+    Bytes read from memory a second.
+    """
+
 def quantize(
     type: str,
     x: numpy.typing.NDArray[numpy.float32],
@@ -185,3 +205,5 @@ def selected_isa(forced: str = "") -> str:
     """
     The instruction set that a program would use.
     """
+
+BANDWIDTH_BYTES: int = 1073741824

@@ -3,7 +3,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
-#include <chrono>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -11,6 +10,7 @@
 #include "backends/cpu/cpu_backend.h"
 #include "bindings/bindings.h"
 #include "bindings/gil.h"
+#include "bindings/interrupts.h"
 #include "core/checked.h"
 #include "kernels/registry.h"
 #include "runtime/executor.h"
@@ -117,29 +117,6 @@ std::unique_ptr<BoundProgram> make_program(const std::string& graph,
         std::make_unique<Program>(graph, *bound->weights, type_of, make_cpu_backend(isa));
     return bound;
 }
-
-/// Says when a step should end early: on Ctrl-C, looked for in the main thread alone (elsewhere
-/// Python has no signals) and at most every 20 ms because that takes the GIL, and at shutdown.
-class Interrupts {
-  public:
-    bool operator()() {
-        if (is_shutting_down()) return true;
-        const auto now = std::chrono::steady_clock::now();
-        if (!in_main_thread_ || now < next_) return false;
-        next_ = now + kInterval;
-        const py::gil_scoped_acquire gil;
-        raised_ = PyErr_CheckSignals() != 0;
-        return raised_;
-    }
-    bool raised() const { return raised_; }
-
-  private:
-    static constexpr auto kInterval = std::chrono::milliseconds(20);
-
-    const bool in_main_thread_ = is_main_thread();
-    std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + kInterval;
-    bool raised_ = false;
-};
 
 py::array_t<float> step(BoundProgram& self, KvCache& cache, const Ids& ids,
                         const Sequences& sequences, const Flags& wanted, int n_threads) {

@@ -107,6 +107,9 @@ static inline int64_t attention_tiles(int64_t first_position, int64_t n_rows) {
     return (first_position + n_rows - 1) / kPageCells + 1;
 }
 
+/// KernelTable::read_bytes reads whole runs of this many bytes.
+inline constexpr int64_t kReadGrain = 256;
+
 struct KernelTable {
     const char* name;
 
@@ -153,6 +156,13 @@ struct KernelTable {
                                float* partials);
     void (*attention_merge)(const AttentionArgs& args, int64_t begin, int64_t end,
                             const float* partials);
+
+    /// For measuring what the processor can do: n_rounds rounds of int8 dot products in registers,
+    /// whose sum goes to *sum. Returns the number of multiply-accumulates.
+    int64_t (*int8_peak)(int64_t n_rounds, int32_t* sum);
+    /// Likewise: reads n bytes, a multiple of kReadGrain at an aligned address, and returns the
+    /// exclusive or of their 64-bit words.
+    uint64_t (*read_bytes)(const uint8_t* data, int64_t n);
 };
 
 }  // namespace plrt

@@ -34,6 +34,7 @@ SUBCOMMANDS = {
     "quantize": "Write a GGUF file again with its weights in fewer bits.",
     "inspect": "Show what a GGUF file holds.",
     "tokenize": "Show the tokens of a text.",
+    "bench": "Measure how fast a model runs.",
     "doctor": "Check this installation and this machine.",
 }
 """Name of each subcommand, its file and its function, and what `--help` says of it."""

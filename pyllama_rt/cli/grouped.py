@@ -49,13 +49,14 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def build(config: type[T], group: Any) -> T:
+def build(config: type[T], group: Any, **parsed: Any) -> T:
     """The config of a group of options whose fields have its names.
 
+    Args: parsed: values that stand for the fields of these names.
     Raises: ConfigError that names the option instead of the field.
     """
     try:
-        return config(**asdict(group))
+        return config(**{**asdict(group), **parsed})
     except ConfigError as error:
         field, colon, rest = str(error).partition(": ")
         types = get_type_hints(type(group), include_extras=True)

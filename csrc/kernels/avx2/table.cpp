@@ -10,5 +10,6 @@
 #include "kernels/generic/group_shuffle.h"
 #include "kernels/avx2/bytes.h"
 #include "kernels/avx2/dots.h"
+#include "kernels/avx2/int8_peak.h"
 #include "kernels/generic/bodies.h"
 // clang-format on

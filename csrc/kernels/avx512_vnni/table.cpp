@@ -9,5 +9,6 @@
 #include "kernels/avx512_vnni/vec.h"
 #include "kernels/generic/group_shuffle.h"
 #include "kernels/avx512_vnni/bytes.h"
+#include "kernels/avx512_vnni/int8_peak.h"
 #include "kernels/generic/bodies.h"
 // clang-format on

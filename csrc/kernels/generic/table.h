@@ -31,6 +31,8 @@ const KernelTable kTable = {
     .attention = attention,
     .attention_partials = attention_partials,
     .attention_merge = attention_merge,
+    .int8_peak = int8_peak,
+    .read_bytes = read_bytes,
 };
 
 }  // namespace plrt::PLRT_ISA

@@ -10,5 +10,6 @@
 #include "kernels/generic/group_shuffle.h"
 #include "kernels/neon/bytes.h"
 #include "kernels/neon/dots.h"
+#include "kernels/neon/int8_peak.h"
 #include "kernels/generic/bodies.h"
 // clang-format on

@@ -8,5 +8,6 @@
 // clang-format off
 #include "kernels/scalar/vec.h"
 #include "kernels/scalar/bytes.h"
+#include "kernels/scalar/int8_peak.h"
 #include "kernels/generic/bodies.h"
 // clang-format on
