@@ -10,6 +10,7 @@ namespace plrt::PLRT_ISA {
 namespace {
 
 constexpr int kColumnTile = 4;
+constexpr int kPanelTile = 1;
 /// Tile of a product with float weights.
 constexpr int kFloatRows = 2;
 constexpr int kFloatColumns = 3;

@@ -33,8 +33,9 @@ inline void dot_short(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
         acc[c] = {add_widened(acc[c].low, low[c]), add_widened(acc[c].high, high[c])};
     }
 }
-template <int C, int kSteps, int kMaxCode>
-inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
+template <int R, int C, int kSteps, int kMaxCode>
+inline void dot_unsigned(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == 1);
     constexpr int kFit = 32767 / (2 * 127 * kMaxCode);
     constexpr int kShort = kFit < kSteps ? kFit : kSteps;
     static_assert(kShort > 0 && kSteps % kShort == 0);
@@ -42,15 +43,16 @@ inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) 
     for (int step = 0; step < kSteps; step += kShort) {
         const int8_t* there[C];
         for (int c = 0; c < C; ++c) there[c] = x[c] + 4 * step;
-        dot_short<C, kShort>(acc, w + 64 * step, there);
+        dot_short<C, kShort>(acc, w[0] + 64 * step, there);
     }
 }
 /// |code| <= 128 and |x| <= 127, so that a sum of two products fits int16.
-template <int C, int kSteps>
-inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
+template <int R, int C, int kSteps>
+inline void dot_signed(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == 1);
     PLRT_UNROLL
     for (int step = 0; step < kSteps; ++step) {
-        const U8x64 codes = load_bytes(w + 64 * step);
+        const U8x64 codes = load_bytes(w[0] + 64 * step);
         const U8x64 size = {_mm256_abs_epi8(codes.low), _mm256_abs_epi8(codes.high)};
         PLRT_UNROLL
         for (int c = 0; c < C; ++c) {

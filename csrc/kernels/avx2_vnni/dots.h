@@ -6,11 +6,12 @@ namespace {
 
 constexpr int32_t kSignedShift = 128;
 
-template <int C, int kSteps>
-inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
+template <int R, int C, int kSteps>
+inline void dot_signed(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == 1);
     PLRT_UNROLL
     for (int step = 0; step < kSteps; ++step) {
-        const U8x64 codes = load_bytes(w + 64 * step);
+        const U8x64 codes = load_bytes(w[0] + 64 * step);
         PLRT_UNROLL
         for (int c = 0; c < C; ++c) {
             const __m256i four = broadcast_4(x[c] + 4 * step);
@@ -19,9 +20,9 @@ inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
         }
     }
 }
-template <int C, int kSteps, int kMaxCode>
-inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
-    dot_signed<C, kSteps>(acc, w, x);  // the instruction takes codes up to 255
+template <int R, int C, int kSteps, int kMaxCode>
+inline void dot_unsigned(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    dot_signed<R, C, kSteps>(acc, w, x);  // the instruction takes codes up to 255
 }
 inline I32x16 dot_pairs(I32x16 acc, I32x16 pairs, const int16_t* x) {
     const __m256i both = broadcast_4(x);

@@ -9,6 +9,7 @@ namespace plrt::PLRT_ISA {
 namespace {
 
 constexpr int kColumnTile = 8;
+constexpr int kPanelTile = 2;
 /// Tile of a product with float weights.
 constexpr int kFloatRows = 4;
 constexpr int kFloatColumns = 6;
@@ -153,33 +154,48 @@ inline F32x16 halves_to_float(I32x16 a) {
     return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(a.v))};
 }
 
+inline __m512i broadcast_4(const void* p) {
+    return _mm512_broadcastd_epi32(_mm_loadu_si32(p));
+}
 /// acc + each group's product with the 4 int8 at x, in one instruction. Compilers load x into a
 /// register of its own first, which costs the front end a third more.
 inline void dot_group(__m512i& acc, __m512i codes, const int8_t* x) {
 #if defined(_MSC_VER)
-    acc = _mm512_dpbusd_epi32(acc, codes, _mm512_broadcastd_epi32(_mm_loadu_si32(x)));
+    acc = _mm512_dpbusd_epi32(acc, codes, broadcast_4(x));
 #else
     asm("vpdpbusd %2%{1to16%}, %1, %0"
         : "+v"(acc)
         : "v"(codes), "m"(*reinterpret_cast<const int8_t(*)[4]>(x)));
 #endif
 }
-template <int C, int kSteps>
-inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
+template <int R, int C, int kSteps>
+inline void dot_signed(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
     PLRT_UNROLL
     for (int step = 0; step < kSteps; ++step) {
-        const __m512i codes = _mm512_loadu_si512(w + 64 * step);
+        __m512i codes[R];
         PLRT_UNROLL
-        for (int c = 0; c < C; ++c) dot_group(acc[c].v, codes, x[c] + 4 * step);
+        for (int r = 0; r < R; ++r) codes[r] = _mm512_loadu_si512(w[r] + 64 * step);
+        PLRT_UNROLL
+        for (int c = 0; c < C; ++c) {
+            if constexpr (R == 1) {
+                dot_group(acc[c].v, codes[0], x[c] + 4 * step);
+            } else {
+                const __m512i four = broadcast_4(x[c] + 4 * step);
+                PLRT_UNROLL
+                for (int r = 0; r < R; ++r) {
+                    acc[C * r + c].v = _mm512_dpbusd_epi32(acc[C * r + c].v, codes[r], four);
+                }
+            }
+        }
     }
 }
-template <int C, int kSteps, int kMaxCode>
-inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
-    dot_signed<C, kSteps>(acc, w, x);  // the instruction takes codes up to 255
+template <int R, int C, int kSteps, int kMaxCode>
+inline void dot_unsigned(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    dot_signed<R, C, kSteps>(acc, w, x);  // the instruction takes codes up to 255
 }
 inline I32x16 dot_pairs(I32x16 acc, I32x16 pairs, const int16_t* x) {
 #if defined(_MSC_VER)
-    acc.v = _mm512_dpwssd_epi32(acc.v, pairs.v, _mm512_broadcastd_epi32(_mm_loadu_si32(x)));
+    acc.v = _mm512_dpwssd_epi32(acc.v, pairs.v, broadcast_4(x));
 #else
     asm("vpdpwssd %2%{1to16%}, %1, %0"
         : "+v"(acc.v)

@@ -5,13 +5,18 @@ namespace {
 
 constexpr int64_t kPanelRows = 16;
 
-/// Row r of a panel starts at base + r * stride.
+/// Row r of a panel starts at base + r * stride. The rows that come after the panel start at
+/// `ahead`: for each byte of a row that is read, 16 bytes there are fetched, so that memory is read
+/// in one direction and while there is something to compute.
 struct Rows {
     const uint8_t* base;
     int64_t stride;
+    const uint8_t* ahead;
 };
 
-/// Bytes offset … offset + 15 of each row: group r of v[i] is the i-th 4 bytes of row r.
+/// Bytes offset … offset + 15 of each row: group r of v[i] is the i-th 4 bytes of row r. Fetches
+/// kLines cache lines ahead; 4 are what is read here.
+template <int kLines = 4>
 inline void load_groups(Rows rows, int64_t offset, U8x64* v) {
     const uint8_t* first = rows.base + offset;
     const int64_t stride = rows.stride;
@@ -20,6 +25,8 @@ inline void load_groups(Rows rows, int64_t offset, U8x64* v) {
         const uint8_t* p = first + i * stride;
         v[i] = load_lanes(p, p + 4 * stride, p + 8 * stride, p + 12 * stride);
     }
+    PLRT_UNROLL
+    for (int i = 0; i < kLines; ++i) prefetch(rows.ahead + kPanelRows * offset + 64 * i);
     transpose_groups(v);
 }
 

@@ -28,7 +28,7 @@ inline void store_nibbles(Rows rows, int64_t at, uint8_t* codes) {
 /// The first 4 bytes of each row's block.
 inline I32x16 load_head(Rows rows, int64_t at) {
     U8x64 v[4];
-    load_groups(rows, at, v);
+    load_groups<1>(rows, at, v);
     return as_ints(v[0]);
 }
 inline void store_half(I32x16 low_halves, float* out) {
@@ -81,7 +81,7 @@ struct Q5_0 {
     static constexpr bool kHasMin = false;
     static void load(Rows rows, int64_t at, uint8_t* codes, float* d, float* /*m*/) {
         U8x64 v[4];
-        load_groups(rows, at, v);
+        load_groups<2>(rows, at, v);
         store_half(as_ints(v[0]), d);
         store_five_bits(rows, at + 6, joined(v[0], v[1]), codes);
     }
@@ -94,7 +94,7 @@ struct Q5_1 {
     static constexpr bool kHasMin = true;
     static void load(Rows rows, int64_t at, uint8_t* codes, float* d, float* m) {
         U8x64 v[4];
-        load_groups(rows, at, v);
+        load_groups<2>(rows, at, v);
         store_half(as_ints(v[0]), d);
         store_half(shift_right<16>(as_ints(v[0])), m);
         store_five_bits(rows, at + 8, v[1], codes);
@@ -162,40 +162,54 @@ struct SmallProduct {
         }
     }
 
+    /// Adds n_blocks blocks, the activations' from `first` on, to sums[C * r + c].
+    template <int R, int C>
+    static void multiply(const Panel* p, int64_t first, int64_t n_blocks, const Acts* x,
+                         F32x16* sums) {
+        for (int64_t b = 0; b < n_blocks; ++b) {
+            I32x16 acc[R * C];
+            codes_product<R, C>(p, b, first + b, x, acc);
+            PLRT_UNROLL
+            for (int i = 0; i < R * C; ++i) {
+                const auto& xs = x[i % C];
+                const F32x16 d = load(p[i / C].d + kPanelRows * b);
+                sums[i] = fma(mul(d, set1(xs.d[first + b])), to_float(acc[i]), sums[i]);
+                if constexpr (Type::kHasMin) {
+                    const F32x16 m = load(p[i / C].m + kPanelRows * b);
+                    sums[i] = fma(m, set1(xs.s[first + b]), sums[i]);
+                }
+            }
+        }
+    }
+
+  private:
+    template <int R, int C>
+    static void codes_product(const Panel* p, int64_t b, int64_t x_block, const Acts* x,
+                              I32x16* acc) {
+        const uint8_t* w[R];
+        const int8_t* q[C];
+        PLRT_UNROLL
+        for (int r = 0; r < R; ++r) w[r] = p[r].codes + 8 * 64 * b;
+        PLRT_UNROLL
+        for (int c = 0; c < C; ++c) {
+            I32x16 start = izero();
+            if constexpr (Type::kZero != 0) start = minus_zero(x[c].sums + x_block, b);
+            PLRT_UNROLL
+            for (int r = 0; r < R; ++r) acc[C * r + c] = start;
+            q[c] = x[c].q + 32 * x_block;
+        }
+        if constexpr (Type::kMaxCode == 0) {
+            dot_signed<R, C, 8>(acc, w, q);
+        } else {
+            dot_unsigned<R, C, 8, Type::kMaxCode>(acc, w, q);
+        }
+    }
+
     /// -kZero times *sum, read as one of a pair of which the other one counts 0.
     static I32x16 minus_zero(const int16_t* sum, int64_t b) {
         constexpr int32_t kFactor = -Type::kZero & 0xffff;
         const bool is_second = b % 2 != 0;
         return dot_pairs(izero(), iset1(is_second ? kFactor << 16 : kFactor), sum - is_second);
-    }
-
-    /// Adds n_blocks blocks, the activations' from `first` on, to sums.
-    template <int C>
-    static void multiply(const Panel& p, int64_t first, int64_t n_blocks, const Acts* x,
-                         F32x16* sums) {
-        for (int64_t b = 0; b < n_blocks; ++b) {
-            I32x16 acc[C];
-            const int8_t* q[C];
-            PLRT_UNROLL
-            for (int c = 0; c < C; ++c) {
-                acc[c] = izero();
-                if constexpr (Type::kZero != 0) acc[c] = minus_zero(x[c].sums + first + b, b);
-                q[c] = x[c].q + 32 * (first + b);
-            }
-            if constexpr (Type::kMaxCode == 0) {
-                dot_signed<C, 8>(acc, p.codes + 8 * 64 * b, q);
-            } else {
-                dot_unsigned<C, 8, Type::kMaxCode>(acc, p.codes + 8 * 64 * b, q);
-            }
-            const F32x16 d = load(p.d + kPanelRows * b);
-            PLRT_UNROLL
-            for (int c = 0; c < C; ++c) {
-                sums[c] = fma(mul(d, set1(x[c].d[first + b])), to_float(acc[c]), sums[c]);
-                if constexpr (Type::kHasMin) {
-                    sums[c] = fma(load(p.m + kPanelRows * b), set1(x[c].s[first + b]), sums[c]);
-                }
-            }
-        }
     }
 };
 

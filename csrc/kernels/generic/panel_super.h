@@ -201,7 +201,7 @@ struct Q6_K {
     static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         U8x64 v[4];
-        load_groups(rows, 194, v);  // the last 16 bytes; d is the last half
+        load_groups<0>(rows, 194, v);  // the last 16 bytes; d is the last half
         store_d(p, shift_right<16>(as_ints(v[3])));
         load_groups(rows, 192, v);
         for_each_index<4>([&](auto i) {

@@ -21,26 +21,25 @@ struct SuperProduct {
         if constexpr (kFold) fold_scales(p);
     }
 
-    /// Adds the super-block, the activations' `b`, to sums.
-    template <int C>
-    static void multiply(const Panel& p, int64_t b, int64_t /*n_blocks: one*/, const Acts* x,
+    /// Adds the super-block, the activations' `b`, to sums[C * r + c].
+    template <int R, int C>
+    static void multiply(const Panel* p, int64_t b, int64_t /*n_blocks: one*/, const Acts* x,
                          F32x16* sums) {
-        I32x16 main[C];
-        I32x16 rest[C];
+        I32x16 main[R * C];
+        I32x16 rest[R * C];
         if constexpr (kFold) {
-            folded_product<C>(p, b, x, main);
+            folded_product<R, C>(p, b, x, main);
         } else {
-            codes_product<C>(p, b, x, main);
+            codes_product<R, C>(p, b, x, main);
         }
-        if constexpr (kHasMins) mins_product<C>(p, b, x, rest);
-        const F32x16 d = load(p.d);
+        if constexpr (kHasMins) mins_product<R, C>(p, b, x, rest);
         PLRT_UNROLL
-        for (int c = 0; c < C; ++c) {
-            if constexpr (Type::kMins == Mins::kTimesD) main[c] = isub(main[c], rest[c]);
-            const F32x16 xd = set1(x[c].d[b]);
-            sums[c] = fma(mul(d, xd), to_float(main[c]), sums[c]);
+        for (int i = 0; i < R * C; ++i) {
+            if constexpr (Type::kMins == Mins::kTimesD) main[i] = isub(main[i], rest[i]);
+            const F32x16 xd = set1(x[i % C].d[b]);
+            sums[i] = fma(mul(load(p[i / C].d), xd), to_float(main[i]), sums[i]);
             if constexpr (Type::kMins == Mins::kTimesDmin) {
-                sums[c] = fma(mul(load(p.minus_dmin), xd), to_float(rest[c]), sums[c]);
+                sums[i] = fma(mul(load(p[i / C].minus_dmin), xd), to_float(rest[i]), sums[i]);
             }
         }
     }
@@ -62,49 +61,62 @@ struct SuperProduct {
         }
     }
 
-    template <int C, int kSteps, int kMaxCode>
-    static void dot(I32x16* acc, const uint8_t* codes, const int8_t* const* q) {
+    template <int R, int C, int kSteps, int kMaxCode>
+    static void dot(I32x16* acc, const uint8_t* const* w, const int8_t* const* q) {
         if constexpr (kMaxCode == 0) {
-            dot_signed<C, kSteps>(acc, codes, q);
+            dot_signed<R, C, kSteps>(acc, w, q);
         } else {
-            dot_unsigned<C, kSteps, kMaxCode>(acc, codes, q);
+            dot_unsigned<R, C, kSteps, kMaxCode>(acc, w, q);
         }
     }
 
-    template <int C>
-    static void folded_product(const Panel& p, int64_t b, const Acts* x, I32x16* sums) {
+    /// Codes and activations of a super-block, from its start on.
+    template <int R, int C>
+    struct Operands {
+        const uint8_t* w[R];
         const int8_t* q[C];
-        PLRT_UNROLL
-        for (int c = 0; c < C; ++c) {
-            sums[c] = izero();
-            q[c] = x[c].q + 256 * b;
+
+        Operands(const Panel* p, int64_t b, const Acts* x) {
+            PLRT_UNROLL
+            for (int r = 0; r < R; ++r) w[r] = p[r].codes;
+            PLRT_UNROLL
+            for (int c = 0; c < C; ++c) q[c] = x[c].q + 256 * b;
         }
+        void advance(int elements) {
+            PLRT_UNROLL
+            for (int r = 0; r < R; ++r) w[r] += 16 * elements;
+            PLRT_UNROLL
+            for (int c = 0; c < C; ++c) q[c] += elements;
+        }
+    };
+
+    template <int R, int C>
+    static void folded_product(const Panel* p, int64_t b, const Acts* x, I32x16* sums) {
+        Operands<R, C> at(p, b, x);
+        PLRT_UNROLL
+        for (int i = 0; i < R * C; ++i) sums[i] = izero();
         for (int64_t i = 0; i < 8; ++i) {
-            dot<C, 8, Type::kFolded>(sums, p.codes + 8 * 64 * i, q);
-            PLRT_UNROLL
-            for (int c = 0; c < C; ++c) q[c] += 32;
+            dot<R, C, 8, Type::kFolded>(sums, at.w, at.q);
+            at.advance(32);
         }
     }
 
-    template <int C>
-    static void codes_product(const Panel& p, int64_t b, const Acts* x, I32x16* sums) {
-        const int8_t* q[C];
+    template <int R, int C>
+    static void codes_product(const Panel* p, int64_t b, const Acts* x, I32x16* sums) {
+        Operands<R, C> at(p, b, x);
         PLRT_UNROLL
-        for (int c = 0; c < C; ++c) {
-            sums[c] = izero();
-            q[c] = x[c].q + 256 * b;
-        }
+        for (int i = 0; i < R * C; ++i) sums[i] = izero();
         for (int64_t s = 0; s < 256 / Type::kSub; ++s) {
-            I32x16 acc[C];
+            I32x16 acc[R * C];
             PLRT_UNROLL
-            for (int c = 0; c < C; ++c) acc[c] = izero();
-            dot<C, kSteps, Type::kMaxCode>(acc, p.codes + 64 * kSteps * s, q);
-            const I32x16 scale = iload(p.scales + kPanelRows * s);
+            for (int i = 0; i < R * C; ++i) acc[i] = izero();
+            dot<R, C, kSteps, Type::kMaxCode>(acc, at.w, at.q);
             PLRT_UNROLL
-            for (int c = 0; c < C; ++c) {
-                sums[c] = imul_add(sums[c], acc[c], scale);
-                q[c] += Type::kSub;
+            for (int i = 0; i < R * C; ++i) {
+                const I32x16 scale = iload(p[i / C].scales + kPanelRows * s);
+                sums[i] = imul_add(sums[i], acc[i], scale);
             }
+            at.advance(Type::kSub);
         }
     }
 
@@ -115,15 +127,15 @@ struct SuperProduct {
         return iload(p.mins + kPanelRows * s);
     }
 
-    template <int C>
-    static void mins_product(const Panel& p, int64_t b, const Acts* x, I32x16* sums) {
+    template <int R, int C>
+    static void mins_product(const Panel* p, int64_t b, const Acts* x, I32x16* sums) {
         PLRT_UNROLL
-        for (int c = 0; c < C; ++c) sums[c] = izero();
+        for (int i = 0; i < R * C; ++i) sums[i] = izero();
         for (int64_t s = 0; s < 8; ++s) {
-            const I32x16 pairs = min_pairs(p, s);
             PLRT_UNROLL
-            for (int c = 0; c < C; ++c) {
-                sums[c] = dot_pairs(sums[c], pairs, x[c].sums + 16 * b + 2 * s);
+            for (int i = 0; i < R * C; ++i) {
+                const int16_t* pair = x[i % C].sums + 16 * b + 2 * s;
+                sums[i] = dot_pairs(sums[i], min_pairs(p[i / C], s), pair);
             }
         }
     }

@@ -6,6 +6,7 @@ namespace plrt::PLRT_ISA {
 namespace {
 
 constexpr int kColumnTile = 2;
+constexpr int kPanelTile = 1;
 
 /// kSteps steps whose sums of one product a step fit int16.
 template <int C, int kSteps>
@@ -53,13 +54,15 @@ inline void dot_in_parts(I32x16* acc, const uint8_t* w, const int8_t* const* x) 
         dot_short<C, kShort>(acc, w + 64 * step, there);
     }
 }
-template <int C, int kSteps, int kMaxCode>
-inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
-    dot_in_parts<C, kSteps, kMaxCode>(acc, w, x);
+template <int R, int C, int kSteps, int kMaxCode>
+inline void dot_unsigned(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == 1);
+    dot_in_parts<C, kSteps, kMaxCode>(acc, w[0], x);
 }
-template <int C, int kSteps>
-inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
-    dot_in_parts<C, kSteps, 128>(acc, w, x);
+template <int R, int C, int kSteps>
+inline void dot_signed(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == 1);
+    dot_in_parts<C, kSteps, 128>(acc, w[0], x);
 }
 
 }  // namespace

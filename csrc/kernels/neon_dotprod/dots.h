@@ -7,14 +7,17 @@ namespace plrt::PLRT_ISA {
 namespace {
 
 constexpr int kColumnTile = 4;
+constexpr int kPanelTile = 1;
 
-template <int C, int kSteps>
-inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
-    dot_by_groups<C, kSteps>(acc, w, x);
+template <int R, int C, int kSteps>
+inline void dot_signed(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == 1);
+    dot_by_groups<C, kSteps>(acc, w[0], x);
 }
-template <int C, int kSteps, int /*kMaxCode*/>
-inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
-    dot_by_groups<C, kSteps>(acc, w, x);
+template <int R, int C, int kSteps, int /*kMaxCode*/>
+inline void dot_unsigned(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == 1);
+    dot_by_groups<C, kSteps>(acc, w[0], x);
 }
 
 }  // namespace

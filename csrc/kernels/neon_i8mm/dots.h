@@ -9,6 +9,7 @@ namespace plrt::PLRT_ISA {
 namespace {
 
 constexpr int kColumnTile = 8;
+constexpr int kPanelTile = 1;
 
 /// x of a pair of columns: 8 bytes of the one, then 8 of the other, for each two steps.
 template <int kSteps>
@@ -56,17 +57,19 @@ inline void dot_by_pairs(I32x16* acc, const uint8_t* w, const int8_t* const* x) 
         }
     }
 }
-template <int C, int kSteps>
-inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
+template <int R, int C, int kSteps>
+inline void dot_signed(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == 1);
     if constexpr (C % 2 == 0) {
-        dot_by_pairs<C, kSteps>(acc, w, x);
+        dot_by_pairs<C, kSteps>(acc, w[0], x);
     } else {
-        dot_by_groups<C, kSteps>(acc, w, x);
+        dot_by_groups<C, kSteps>(acc, w[0], x);
     }
 }
-template <int C, int kSteps, int /*kMaxCode*/>
-inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
-    dot_signed<C, kSteps>(acc, w, x);
+template <int R, int C, int kSteps, int /*kMaxCode*/>
+inline void dot_unsigned(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == 1);
+    dot_signed<R, C, kSteps>(acc, w, x);
 }
 
 }  // namespace

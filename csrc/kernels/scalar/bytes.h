@@ -12,6 +12,8 @@ namespace {
 
 /// Activation rows that a product takes on together; accumulators have to fit the registers.
 constexpr int kColumnTile = 2;
+/// Panels that a product takes on together.
+constexpr int kPanelTile = 1;
 /// Tile of a product with float weights.
 constexpr int kFloatRows = 1;
 constexpr int kFloatColumns = 1;
@@ -178,27 +180,29 @@ inline F32x16 halves_to_float(I32x16 a) {
     return make([&](int i) { return half_to_float(static_cast<uint16_t>(a.lane[i])); });
 }
 
-/// Adds to acc[c], for each of kSteps vectors of codes at w, each group's product with the 4 int8
-/// at x[c] + 4 * step. Codes 0 … kMaxCode, at most 127.
-template <int C, int kSteps, int kMaxCode>
-inline void dot_unsigned(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
-    for (int step = 0; step < kSteps; ++step) {
+/// For R panels and C columns, adds to acc[C * r + c], for each of kSteps vectors of codes at w[r],
+/// each group's product with the 4 int8 at x[c] + 4 * step. Codes 0 … kMaxCode, at most 127.
+template <int R, int C, int kSteps, int kMaxCode>
+inline void dot_unsigned(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == kPanelTile || R == 1);
+    for (int i = 0; i < 4 * kSteps; ++i) {
         for (int c = 0; c < C; ++c) {
-            for (int e = 0; e < 64; ++e) {
-                acc[c].lane[e / 4] += w[64 * step + e] * x[c][4 * step + e % 4];
+            for (int g = 0; g < 16; ++g) {
+                acc[c].lane[g] += w[0][i / 4 * 64 + 4 * g + i % 4] * x[c][i];
             }
         }
     }
 }
 /// The same for codes -128 … 127 to which kSignedShift was added: the sums are too large by
 /// kSignedShift times the sum of x.
-template <int C, int kSteps>
-inline void dot_signed(I32x16* acc, const uint8_t* w, const int8_t* const* x) {
-    for (int step = 0; step < kSteps; ++step) {
+template <int R, int C, int kSteps>
+inline void dot_signed(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
+    static_assert(R == kPanelTile || R == 1);
+    for (int i = 0; i < 4 * kSteps; ++i) {
         for (int c = 0; c < C; ++c) {
-            for (int e = 0; e < 64; ++e) {
-                acc[c].lane[e / 4] +=
-                    static_cast<int8_t>(w[64 * step + e]) * x[c][4 * step + e % 4];
+            for (int g = 0; g < 16; ++g) {
+                const auto code = static_cast<int8_t>(w[0][i / 4 * 64 + 4 * g + i % 4]);
+                acc[c].lane[g] += code * x[c][i];
             }
         }
     }
