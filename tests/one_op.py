@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from activation_format import activation_format
 from numpy.typing import NDArray
 
 from pyllama_rt import _core
-from pyllama_rt.formats.tensor_types import TENSOR_TYPES
 from pyllama_rt.graph import reference
 from pyllama_rt.graph.builder import Graph, GraphBuilder, Value
 from pyllama_rt.quant import dequantize, quantize
@@ -70,8 +70,7 @@ class OneOp:
         weights = {}
         for name, kind, _, _, data in self.tensors():
             stored = dequantize(data, kind, self.stored[name][0].shape)
-            block = TENSOR_TYPES[kind].block_size if TENSOR_TYPES[kind].is_quantized else 0
-            weights[name] = reference.ReferenceWeight(stored, block)
+            weights[name] = reference.ReferenceWeight(stored, activation_format(kind))
         ids = range(self.n_rows)
         batch = reference.ReferenceBatch(ids, [0] * self.n_rows, [True] * self.n_rows)
         return reference.run(self.graph, weights, batch, reference.ReferenceCache(kv))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from activation_format import activation_format
 from numpy.typing import NDArray
 
 from pyllama_rt.formats.gguf import GgufWriter
@@ -39,8 +40,7 @@ class TinyLlama:
         for name, values in self.weights.items():
             kind = tensor_type(self.type_name if values.ndim == 2 else "f32")
             stored = dequantize(quantize(values, kind.name), kind.name, values.shape)
-            block = kind.block_size if kind.is_quantized else 0
-            out[name] = ReferenceWeight(stored, block)
+            out[name] = ReferenceWeight(stored, activation_format(kind.name))
         return out
 
 

@@ -79,7 +79,18 @@ bool has_avx512_vnni() {
            bit(seven.c, 11);
 }
 
+/// The same and products of bfloat16.
+bool has_avx512_bf16() {
+    return has_avx512_vnni() && cpuid(7).a >= 1 && bit(cpuid(7, 1).a, 5);
+}
+
+/// Measured: Zen 4 multiplies bfloat16 at twice the rate of float, Sapphire Rapids at half of it.
+bool bf16_is_fast() {
+    return cpuid(0).b == 0x68747541;  // "Auth" of AuthenticAMD
+}
+
 bool detect(std::string_view isa) {
+    if (isa == "avx512_bf16") return has_avx512_bf16();
     if (isa == "avx512_vnni") return has_avx512_vnni();
     if (isa == "avx2_vnni") return has_avx2_vnni();
     return isa == "avx2" && has_avx2();
@@ -149,6 +160,13 @@ bool detect(std::string_view) {
 
 bool cpu_supports(std::string_view isa) {
     return isa == "scalar" || detect(isa);
+}
+
+bool cpu_prefers(std::string_view isa) {
+#ifdef PLRT_X86
+    if (isa == "avx512_bf16" && !bf16_is_fast()) return false;
+#endif
+    return cpu_supports(isa);
 }
 
 }  // namespace plrt

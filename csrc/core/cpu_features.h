@@ -9,4 +9,7 @@ namespace plrt {
 /// (a name of csrc/kernels/CMakeLists.txt). Unknown names give false.
 bool cpu_supports(std::string_view isa);
 
+/// Whether it also gains from the set, beside those that stand below it in the list.
+bool cpu_prefers(std::string_view isa);
+
 }  // namespace plrt

@@ -18,6 +18,7 @@ int64_t align_up(int64_t n) {
 
 ValueFormat activation_format(TensorType type) {
     const TensorTypeInfo& row = info(type);
+    if (type == TensorType::kBF16) return ValueFormat::kBF16;
     if (!row.is_quantized) return ValueFormat::kF32;
     return row.block_size == 32 ? ValueFormat::kAct32 : ValueFormat::kAct256;
 }
@@ -60,8 +61,7 @@ class Planner {
         const auto found = copies_.find(key);
         if (found != copies_.end()) return found->second;
         const Value& source = plan_.values[static_cast<size_t>(value)];
-        const char* block = format == ValueFormat::kAct32 ? "32" : "256";
-        Node node{Op::quantize_rows, {value}, {}, {{"block", block}}, source.rows, source.width};
+        Node node{Op::quantize_rows, {value}, {}, {}, source.rows, source.width};
         const int copy = append(std::move(node), format);
         copies_.emplace(key, copy);
         return copy;
@@ -139,6 +139,7 @@ class Planner {
 int64_t activation_row_bytes(ValueFormat format, int64_t width) {
     switch (format) {
         case ValueFormat::kF32: return align_up(checked_mul(width, sizeof(float)));
+        case ValueFormat::kBF16: return align_up(checked_mul(width, sizeof(uint16_t)));
         case ValueFormat::kAct32:
             return align_up(width) + 2 * align_up(checked_mul(width / 32, sizeof(float))) +
                    align_up(checked_mul(width / 32, sizeof(int16_t)));

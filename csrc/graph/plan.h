@@ -12,7 +12,7 @@
 namespace plrt {
 
 /// Element format of a value in scratch memory.
-enum class ValueFormat { kF32, kAct32, kAct256 };
+enum class ValueFormat { kF32, kBF16, kAct32, kAct256 };
 
 struct Value {
     ValueFormat format;
@@ -37,10 +37,10 @@ struct Plan {
 /// Type of the weight called `name`; the planner asks it of every first operand of a linear.
 using WeightTypeOf = std::function<TensorType(const std::string& name)>;
 
-/// Bytes of one row of activations quantised in blocks of 32 or 256, or of plain floats.
+/// Bytes of one row of activations in a format.
 int64_t activation_row_bytes(ValueFormat format, int64_t width);
 
-/// Inserts quantize_rows before linears with block-quantised weights (once per value and format),
+/// Inserts quantize_rows before linears whose weights want it (once per value and format),
 /// numbers the attention nodes (attribute "layer"), groups nodes that need no barrier between them
 /// into stages, and assigns slots.
 Plan make_plan(const Graph& graph, const WeightTypeOf& type_of);

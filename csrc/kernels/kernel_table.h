@@ -26,8 +26,9 @@ struct Activations256 {
 struct MatmulArgs {
     const uint8_t* weights;  // first row of W
     int64_t weight_row_bytes;
-    int64_t k;             // elements of a row of W and of x
-    uint8_t* activations;  // rows of x: floats, or as activations_32 and _256 lay them out
+    int64_t k;  // elements of a row of W and of x
+    uint8_t*
+        activations;  // rows of x: floats (bfloat16 for bf16), or as activations_32 and _256 say
     int64_t activation_row_bytes;
     int64_t n_cols;
     float* out;  // out[col * out_stride + row]
@@ -117,6 +118,8 @@ struct KernelTable {
     /// an infinity gets d = NaN, so that the results show it.
     void (*quantize_rows_32)(const float* x, int64_t n, Activations32 out);
     void (*quantize_rows_256)(const float* x, int64_t n, Activations256 out);
+    /// Activations to bfloat16, nearest even; all NaN where one is a NaN or an infinity.
+    void (*round_rows_bf16)(const float* x, int64_t n, uint16_t* out);
 
     MatmulFunction matmul_f32;
     MatmulFunction matmul_f16;

@@ -43,7 +43,7 @@ bool isa_supported(const std::string& name) {
 
 const KernelTable& select_kernels(const std::string& forced) {
     for (const KernelTable* table : tables()) {
-        if (forced.empty() ? cpu_supports(table->name) : forced == table->name) {
+        if (forced.empty() ? cpu_prefers(table->name) : forced == table->name) {
             require(cpu_supports(table->name), ErrorKind::kConfig,
                     "PYLLAMA_RT_ISA: this CPU lacks ", forced);
             return *table;

@@ -21,12 +21,12 @@ Floats = npt.NDArray[np.float32]
 class ReferenceWeight:
     """A weight as floats, (rows, columns) or (columns,).
 
-    activation_block: elements per block of the int8 activations that meet it: 0 (floats stay
-    floats), 32 or 256.
+    activations: format to which the activations that meet it are rounded: "f32", "bf16", or
+    "int8_32" and "int8_256" for blocks of that many elements.
     """
 
     values: Floats
-    activation_block: int = 0
+    activations: str = "f32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,13 @@ def quantize_rows(x: Floats, block: int) -> npt.NDArray[np.float64]:
     scales = np.where(largest < 1e-30, np.float32(0), largest / np.float32(127))
     rounded: npt.NDArray[np.float64] = codes.astype(np.float64) * scales
     return rounded.reshape(x.shape)
+
+
+def round_to_bf16(x: Floats) -> npt.NDArray[np.float64]:
+    """Activations after a trip through bfloat16, nearest even."""
+    bits = x.view(np.uint32)
+    kept = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
+    return kept.view(np.float32).astype(np.float64)
 
 
 def round_to_cache(x: Floats, kv_type: str) -> Floats:
@@ -131,8 +138,10 @@ def _rms_norm(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Flo
 def _linear(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
     weight = _weight(step, node)
     x = inputs[0].astype(np.float64)
-    if weight.activation_block:
-        x = quantize_rows(inputs[0], weight.activation_block)
+    if weight.activations.startswith("int8_"):
+        x = quantize_rows(inputs[0], int(weight.activations.removeprefix("int8_")))
+    elif weight.activations == "bf16":
+        x = round_to_bf16(inputs[0])
     y: npt.NDArray[np.float64] = x @ weight.values.astype(np.float64).T
     if node.weights[1] is not None:
         y = y + _weight(step, node, 1).values

@@ -3,21 +3,23 @@
 namespace plrt::cpu {
 namespace {
 
-/// Activations to int8 blocks, in the form that the matmul kernels read.
+/// Activations in the format that the plan wants, which is that of the matmul kernels.
 class QuantizeRows : public Operation {
   public:
     explicit QuantizeRows(const BindContext& c)
         : kernels_(c.kernels),
           in_(input_view(c, 0)),
           out_(output_view(c)),
-          small_(c.node().integer("block") == 32) {}
+          format_(c.value(c.index).format) {}
 
     void run(const StepContext& step, Team& team, int thread) const override {
         const Range part = split_range(step.rows(out_.rows), thread, team.size());
         for (int64_t i = part.begin; i < part.end; ++i) {
             const float* x = in_.floats(step, i);
             uint8_t* row = out_.row(step, i);
-            if (small_) {
+            if (format_ == ValueFormat::kBF16) {
+                kernels_.round_rows_bf16(x, out_.width, reinterpret_cast<uint16_t*>(row));
+            } else if (format_ == ValueFormat::kAct32) {
                 kernels_.quantize_rows_32(x, out_.width, activations_32(row, out_.width));
             } else {
                 kernels_.quantize_rows_256(x, out_.width, activations_256(row, out_.width));
@@ -29,7 +31,7 @@ class QuantizeRows : public Operation {
     const KernelTable& kernels_;
     RowView in_;
     RowView out_;
-    bool small_;
+    ValueFormat format_;
 };
 
 }  // namespace

@@ -172,12 +172,30 @@ inline I32x16 shift_right_signed_16(I32x16 a) {
 inline F32x16 to_float(I32x16 a) {
     return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)};
 }
+/// The low 16 bits of each int32, in order.
+inline __m256i low_halves(I32x16 a) {
+    const __m256i mask = _mm256_set1_epi32(0xffff);
+    const __m256i packed =
+        _mm256_packus_epi32(_mm256_and_si256(a.low, mask), _mm256_and_si256(a.high, mask));
+    return _mm256_permute4x64_epi64(packed, 0xd8);
+}
 inline F32x16 halves_to_float(I32x16 a) {
-    const __m256i low = _mm256_and_si256(a.low, _mm256_set1_epi32(0xffff));
-    const __m256i high = _mm256_and_si256(a.high, _mm256_set1_epi32(0xffff));
-    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
+    const __m256i packed = low_halves(a);
     return {_mm256_cvtph_ps(_mm256_castsi256_si128(packed)),
             _mm256_cvtph_ps(_mm256_extracti128_si256(packed, 1))};
+}
+inline I32x16 and_ints(I32x16 a, uint32_t mask) {
+    const __m256i m = _mm256_set1_epi32(static_cast<int>(mask));
+    return {_mm256_and_si256(a.low, m), _mm256_and_si256(a.high, m)};
+}
+inline I32x16 float_bits(F32x16 a) {
+    return {_mm256_castps_si256(a.low), _mm256_castps_si256(a.high)};
+}
+inline F32x16 bits_to_floats(I32x16 a) {
+    return {_mm256_castsi256_ps(a.low), _mm256_castsi256_ps(a.high)};
+}
+inline void store_low_halves(uint16_t* p, I32x16 a) {
+    store_256(p, low_halves(a));
 }
 inline __m256i broadcast_4(const void* p) {
     return _mm256_broadcastd_epi32(_mm_loadu_si32(p));

@@ -147,6 +147,18 @@ template <int n>
 inline I32x16 shift_right_signed_16(I32x16 a) {
     return {_mm512_srai_epi16(a.v, n)};
 }
+inline I32x16 and_ints(I32x16 a, uint32_t mask) {
+    return {_mm512_and_si512(a.v, _mm512_set1_epi32(static_cast<int>(mask)))};
+}
+inline I32x16 float_bits(F32x16 a) {
+    return {_mm512_castps_si512(a.v)};
+}
+inline F32x16 bits_to_floats(I32x16 a) {
+    return {_mm512_castsi512_ps(a.v)};
+}
+inline void store_low_halves(uint16_t* p, I32x16 a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a.v));
+}
 inline F32x16 to_float(I32x16 a) {
     return {_mm512_cvtepi32_ps(a.v)};
 }

@@ -10,5 +10,6 @@
 #include "kernels/generic/group_shuffle.h"
 #include "kernels/avx512_vnni/bytes.h"
 #include "kernels/avx512_vnni/int8_peak.h"
+#include "kernels/generic/bf16_dot.h"
 #include "kernels/generic/bodies.h"
 // clang-format on

@@ -1,29 +1,49 @@
-/// Products of float weights: 16 lanes over k, summed by reduce_add's tree. A tile of weight rows
+/// Products of float weights: 16 sums over k, added up by reduce_add's tree. A tile of weight rows
 /// meets a tile of activation rows in registers; a block of activation rows stays in the second
 /// cache while all weight rows pass by.
 
 namespace plrt::PLRT_ISA {
 namespace {
 
+/// A weight type: how many elements a vector holds, of weights and of activations (Input), and how
+/// two vectors are multiplied and added to 16 sums.
 struct F32 {
     using Element = float;
-    static F32x16 load_vector(const float* p) { return load(p); }
+    using Input = float;
+    static constexpr int64_t kStep = 16;
+    static F32x16 load_weights(const Element* p) { return load(p); }
+    static F32x16 load_input(const Input* p) { return load(p); }
+    static F32x16 dot(F32x16 acc, F32x16 w, F32x16 x) { return fma(w, x, acc); }
 };
-struct F16 {
+struct F16 : F32 {
     using Element = uint16_t;
-    static F32x16 load_vector(const uint16_t* p) { return load_f16(p); }
+    static F32x16 load_weights(const Element* p) { return load_f16(p); }
 };
 struct BF16 {
     using Element = uint16_t;
-    static F32x16 load_vector(const uint16_t* p) { return load_bf16(p); }
+    using Input = uint16_t;
+    static constexpr int64_t kStep = 32;
+    static U8x64 load_weights(const Element* p) { return load_bytes(p); }
+    static U8x64 load_input(const Input* p) { return load_bytes(p); }
+    static F32x16 dot(F32x16 acc, U8x64 w, U8x64 x) { return dot_bf16(acc, w, x); }
+};
+
+/// The last elements of a row, padded with zeros.
+template <typename Type, typename T>
+struct Tail {
+    T elements[Type::kStep] = {};
+    Tail(const T* row, int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) elements[i - begin] = row[i];
+    }
 };
 
 /// R weight rows from `row` on by C columns from `col` on.
 template <typename Type, int R, int C>
 void float_tile(const MatmulArgs& a, int64_t row, int64_t col) {
     using Element = typename Type::Element;
+    using Input = typename Type::Input;
     const Element* w[R];
-    const float* x[C];
+    const Input* x[C];
     F32x16 acc[R][C];
     PLRT_UNROLL
     for (int r = 0; r < R; ++r) {
@@ -31,29 +51,29 @@ void float_tile(const MatmulArgs& a, int64_t row, int64_t col) {
     }
     PLRT_UNROLL
     for (int c = 0; c < C; ++c) {
-        x[c] = reinterpret_cast<const float*>(a.activations + (col + c) * a.activation_row_bytes);
+        x[c] = reinterpret_cast<const Input*>(a.activations + (col + c) * a.activation_row_bytes);
         PLRT_UNROLL
         for (int r = 0; r < R; ++r) acc[r][c] = zero();
     }
-    const int64_t whole = a.k / 16 * 16;
-    for (int64_t i = 0; i < whole; i += 16) {
-        F32x16 weights[R];
+    const int64_t whole = a.k / Type::kStep * Type::kStep;
+    for (int64_t i = 0; i < whole; i += Type::kStep) {
+        decltype(Type::load_weights(w[0])) weights[R];
         PLRT_UNROLL
-        for (int r = 0; r < R; ++r) weights[r] = Type::load_vector(w[r] + i);
+        for (int r = 0; r < R; ++r) weights[r] = Type::load_weights(w[r] + i);
         PLRT_UNROLL
         for (int c = 0; c < C; ++c) {
-            const F32x16 v = load(x[c] + i);
+            const auto input = Type::load_input(x[c] + i);
             PLRT_UNROLL
-            for (int r = 0; r < R; ++r) acc[r][c] = fma(weights[r], v, acc[r][c]);
+            for (int r = 0; r < R; ++r) acc[r][c] = Type::dot(acc[r][c], weights[r], input);
         }
     }
     if (whole < a.k) {
         for (int r = 0; r < R; ++r) {
-            Element tail[16] = {};
-            for (int64_t i = whole; i < a.k; ++i) tail[i - whole] = w[r][i];
+            const Tail<Type, Element> weights(w[r], whole, a.k);
             for (int c = 0; c < C; ++c) {
-                const F32x16 v = load_part(x[c] + whole, a.k - whole);
-                acc[r][c] = fma(Type::load_vector(tail), v, acc[r][c]);
+                const Tail<Type, Input> input(x[c], whole, a.k);
+                acc[r][c] = Type::dot(acc[r][c], Type::load_weights(weights.elements),
+                                      Type::load_input(input.elements));
             }
         }
     }

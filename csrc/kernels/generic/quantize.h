@@ -1,4 +1,4 @@
-/// Activations to int8 codes, in blocks of 32 or 256.
+/// Activations in the forms that products read: int8 codes in blocks of 32 or 256, bfloat16.
 
 namespace plrt::PLRT_ISA {
 namespace {
@@ -38,6 +38,33 @@ void quantize_rows_256(const float* x, int64_t n, Activations256 out) {
     for (int64_t b = 0; b < n / 256; ++b) {
         out.d[b] = quantize_block(x + 256 * b, 256, out.q + 256 * b);
         sums_i8_16(out.q + 256 * b, out.sums + 16 * b);
+    }
+}
+
+/// Rounded to nearest even.
+inline void store_bf16(uint16_t* out, F32x16 x) {
+    const I32x16 bits = float_bits(x);
+    const I32x16 is_odd = and_ints(shift_right<16>(bits), 1);
+    store_low_halves(out, shift_right<16>(iadd(bits, iadd(is_odd, iset1(0x7fff)))));
+}
+
+void round_rows_bf16(const float* x, int64_t n, uint16_t* out) {
+    F32x16 poison = zero();  // stays 0 unless some x is NaN or infinite
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const F32x16 v = load(x + i);
+        poison = fma(v, zero(), poison);
+        store_bf16(out + i, v);
+    }
+    if (i < n) {
+        const F32x16 v = load_part(x + i, n - i);
+        poison = fma(v, zero(), poison);
+        uint16_t last[16];
+        store_bf16(last, v);
+        for (int64_t j = i; j < n; ++j) out[j] = last[j - i];
+    }
+    if (!(reduce_add(poison) == 0.0f)) {
+        for (i = 0; i < n; ++i) out[i] = 0x7fc0;  // NaN, so that the results show it
     }
 }
 

@@ -7,6 +7,7 @@ const KernelTable kTable = {
     .name = PLRT_ISA_NAME,
     .quantize_rows_32 = quantize_rows_32,
     .quantize_rows_256 = quantize_rows_256,
+    .round_rows_bf16 = round_rows_bf16,
     .matmul_f32 = float_matmul<F32>,
     .matmul_f16 = float_matmul<F16>,
     .matmul_bf16 = float_matmul<BF16>,

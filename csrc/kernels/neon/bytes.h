@@ -158,6 +158,19 @@ inline I32x16 shift_right_signed_16(I32x16 a) {
         return vreinterpretq_s32_s16(vshrq_n_s16(vreinterpretq_s16_s32(a.v[i]), n));
     });
 }
+inline I32x16 and_ints(I32x16 a, uint32_t mask) {
+    const int32x4_t m = vreinterpretq_s32_u32(vdupq_n_u32(mask));
+    return make_ints([&](int i) { return vandq_s32(a.v[i], m); });
+}
+inline I32x16 float_bits(F32x16 a) {
+    return make_ints([&](int i) { return vreinterpretq_s32_f32(a.v[i]); });
+}
+inline F32x16 bits_to_floats(I32x16 a) {
+    return make([&](int i) { return vreinterpretq_f32_s32(a.v[i]); });
+}
+inline void store_low_halves(uint16_t* p, I32x16 a) {
+    for (int i = 0; i < 4; ++i) vst1_u16(p + 4 * i, vmovn_u32(vreinterpretq_u32_s32(a.v[i])));
+}
 inline F32x16 to_float(I32x16 a) {
     return make([&](int i) { return vcvtq_f32_s32(a.v[i]); });
 }

@@ -172,6 +172,19 @@ inline I32x16 shift_right_signed_16(I32x16 a) {
                static_cast<uint32_t>(high >> n) << 16;
     });
 }
+inline I32x16 and_ints(I32x16 a, uint32_t mask) {
+    return make_ints([&](int i) { return static_cast<uint32_t>(a.lane[i]) & mask; });
+}
+inline I32x16 float_bits(F32x16 a) {
+    return __builtin_bit_cast(I32x16, a);
+}
+inline F32x16 bits_to_floats(I32x16 a) {
+    return __builtin_bit_cast(F32x16, a);
+}
+/// The low 16 bits of each int32.
+inline void store_low_halves(uint16_t* p, I32x16 a) {
+    for (int i = 0; i < 16; ++i) p[i] = static_cast<uint16_t>(a.lane[i]);
+}
 inline F32x16 to_float(I32x16 a) {
     return make([&](int i) { return static_cast<float>(a.lane[i]); });
 }

@@ -9,5 +9,6 @@
 #include "kernels/scalar/vec.h"
 #include "kernels/scalar/bytes.h"
 #include "kernels/scalar/int8_peak.h"
+#include "kernels/generic/bf16_dot.h"
 #include "kernels/generic/bodies.h"
 // clang-format on

@@ -113,28 +113,27 @@ const Test copies_are_made_once("plan: one quantised copy for each value and for
         "plrt-graph 1\n%0 = embed @f32 -> n 256\n%1 = linear %0 @q4_0 @- -> n 256\n"
         "%2 = linear %0 @q8_0 @- -> n 256\n%3 = linear %0 @q4_k @- -> n 256\n"
         "%4 = linear %0 @q6_k @- -> n 256\n%5 = linear %0 @f32 @- -> n 256\n"
-        "%6 = linear %5 @iq4_xs @- -> n 256\n%7 = linear %5 @iq4_nl @- -> n 256\n";
+        "%6 = linear %5 @iq4_xs @- -> n 256\n%7 = linear %5 @iq4_nl @- -> n 256\n"
+        "%8 = linear %5 @bf16 @- -> n 256\n";
     const Plan plan = make_plan(parse_graph(text), [](const std::string& name) {
         return info(std::string_view(name)).type;
     });
-    std::set<std::pair<int, std::string>> copies;
+    std::set<std::pair<int, ValueFormat>> copies;
     for (size_t i = 0; i < plan.nodes.size(); ++i) {
         const Node& node = plan.nodes[i];
         if (node.op == Op::quantize_rows) {
-            check(copies.emplace(node.inputs[0], node.word("block")).second, "made once");
-            const bool small = node.integer("block") == 32;
-            check(plan.values[i].format == (small ? ValueFormat::kAct32 : ValueFormat::kAct256),
-                  "format");
+            check(copies.emplace(node.inputs[0], plan.values[i].format).second, "made once");
         } else if (node.op == Op::linear) {
             const Value& input = plan.values[static_cast<size_t>(node.inputs[0])];
             const TensorTypeInfo& type = info(std::string_view(node.weights[0]));
-            const ValueFormat wanted = !type.is_quantized      ? ValueFormat::kF32
-                                       : type.block_size == 32 ? ValueFormat::kAct32
-                                                               : ValueFormat::kAct256;
+            const ValueFormat wanted = type.type == TensorType::kBF16 ? ValueFormat::kBF16
+                                       : !type.is_quantized           ? ValueFormat::kF32
+                                       : type.block_size == 32        ? ValueFormat::kAct32
+                                                                      : ValueFormat::kAct256;
             check(input.format == wanted, "a linear reads the format of its weights");
         }
     }
-    check(copies.size() == 4, "two values in two formats");
+    check(copies.size() == 5, "one value in two formats, one in three");
     check_slots(plan);
 });
 

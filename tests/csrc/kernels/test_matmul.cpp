@@ -6,6 +6,7 @@
 #include <random>
 
 #include "core/aligned_buffer.h"
+#include "core/float_types.h"
 #include "kernels/registry.h"
 #include "quant/codec.h"
 #include "testing.h"
@@ -38,6 +39,7 @@ struct Matmul {
         bias = normal(rows, 3);
     }
 
+    bool is_bf16() const { return type == TensorType::kBF16; }
     bool is_small() const { return info(type).block_size == 32; }
 
     /// Lays the activations out as the type's kernel reads them.
@@ -48,12 +50,14 @@ struct Matmul {
         const int64_t super =
             activation_part(k) + activation_part(k / 256 * 4) + activation_part(k / 16 * 2);
         const bool plain = !info(type).is_quantized;
-        activation_row_bytes = plain ? floats : is_small() ? small : super;
+        activation_row_bytes = is_bf16() ? 2 * k : plain ? floats : is_small() ? small : super;
         activations = AlignedBuffer(cols * activation_row_bytes);
         for (int64_t c = 0; c < cols; ++c) {
             uint8_t* row = activations.data() + c * activation_row_bytes;
             const float* source = x.data() + c * k;
-            if (plain) {
+            if (is_bf16()) {
+                kernels.round_rows_bf16(source, k, reinterpret_cast<uint16_t*>(row));
+            } else if (plain) {
                 std::memcpy(row, source, static_cast<size_t>(floats));
             } else if (is_small()) {
                 kernels.quantize_rows_32(source, k, activations_32(row, k));
@@ -93,6 +97,7 @@ struct Matmul {
     /// The activations that the kernel sees, as numbers.
     std::vector<float> seen() const {
         std::vector<float> out(x);
+        if (is_bf16()) return seen_bf16();
         if (!info(type).is_quantized) return out;
         for (int64_t c = 0; c < cols; ++c) {
             uint8_t* row = activations.data() + c * activation_row_bytes;
@@ -102,6 +107,17 @@ struct Matmul {
                 out[static_cast<size_t>(c * k + i)] =
                     d * static_cast<float>(reinterpret_cast<int8_t*>(row)[i]);
             }
+        }
+        return out;
+    }
+
+    std::vector<float> seen_bf16() const {
+        std::vector<float> out(x.size());
+        for (size_t i = 0; i < out.size(); ++i) {
+            const auto c = static_cast<int64_t>(i) / k;
+            const auto* row =
+                reinterpret_cast<const uint16_t*>(activations.data() + c * activation_row_bytes);
+            out[i] = bf16_to_f32(row[static_cast<int64_t>(i) % k]);
         }
         return out;
     }

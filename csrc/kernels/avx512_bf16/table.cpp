@@ -1,0 +1,15 @@
+#include <cstdint>
+#include <utility>
+
+#include "core/blocks.h"
+#include "core/compiler.h"
+#include "kernels/kernel_table.h"
+// The vocabulary, then the generic bodies, in the order in which they use one another.
+// clang-format off
+#include "kernels/avx512_vnni/vec.h"
+#include "kernels/generic/group_shuffle.h"
+#include "kernels/avx512_vnni/bytes.h"
+#include "kernels/avx512_vnni/int8_peak.h"
+#include "kernels/avx512_bf16/bf16_dot.h"
+#include "kernels/generic/bodies.h"
+// clang-format on
