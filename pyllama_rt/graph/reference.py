@@ -71,7 +71,8 @@ def round_to_bf16(x: Floats) -> npt.NDArray[np.float64]:
     """Activations after a trip through bfloat16, nearest even."""
     bits = x.view(np.uint32)
     kept = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
-    return kept.view(np.float32).astype(np.float64)
+    rounded: npt.NDArray[np.float64] = kept.view(np.float32).astype(np.float64)
+    return rounded
 
 
 def round_to_cache(x: Floats, kv_type: str) -> Floats:
