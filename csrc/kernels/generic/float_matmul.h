@@ -59,7 +59,13 @@ void float_tile(const MatmulArgs& a, int64_t row, int64_t col) {
     for (int64_t i = 0; i < whole; i += Type::kStep) {
         decltype(Type::load_weights(w[0])) weights[R];
         PLRT_UNROLL
-        for (int r = 0; r < R; ++r) weights[r] = Type::load_weights(w[r] + i);
+        for (int r = 0; r < R; ++r) {
+            weights[r] = Type::load_weights(w[r] + i);
+            // One column waits for memory: fetch the rows of the next tile meanwhile.
+            if constexpr (C == 1) {
+                prefetch(reinterpret_cast<const uint8_t*>(w[r] + i) + R * a.weight_row_bytes);
+            }
+        }
         PLRT_UNROLL
         for (int c = 0; c < C; ++c) {
             const auto input = Type::load_input(x[c] + i);
