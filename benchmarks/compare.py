@@ -74,7 +74,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--folder", type=Path, help="where models are written, and looked for first")
     add("--keep", action="store_true", help="do not remove the models that were written")
     add("--out", type=Path, default=FOLDER / "results", help="where JSON and chart go")
-    quick, given = {"types": QUICK_TYPES, "prompt": 128, "generate": 8, "rounds": 2}, None
+    quick = {"types": QUICK_TYPES, "prompt": 128, "generate": 8, "rounds": 2}
     usual = {"types": TYPES, "prompt": 512, "generate": 32, "rounds": 5}
     given = parser.parse_args(arguments)
     for name, value in (quick if given.quick else usual).items():
@@ -88,7 +88,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def has_peer(python: str) -> bool:
     """Whether that interpreter can import the peer."""
-    done = subprocess.run([python, "-c", "import llama_cpp"], capture_output=True, check=False)
+    try:
+        done = subprocess.run([python, "-c", "import llama_cpp"], capture_output=True, check=False)
+    except OSError as error:
+        raise PyllamaRtError(f"--peer-python: cannot start {python}: {error}") from error
     return done.returncode == 0
 
 
@@ -154,11 +157,12 @@ def compare_type(
                 }
             )
             complete = [r for r in rounds if OURS in r.speeds]
-            if complete:
-                rows += [
-                    make_row(type_, threads, kind, complete, ready[OURS], forced=forced)
-                    for kind in KINDS
-                ]
+            if not complete:
+                raise PyllamaRtError(f"{type_}: this runtime failed: {workers[OURS].failure}")
+            rows += [
+                make_row(type_, threads, kind, complete, ready[OURS], forced=forced)
+                for kind in KINDS
+            ]
     return rows
 
 
@@ -210,6 +214,7 @@ def write_results(rows: list[Row], record: dict[str, Any], options: argparse.Nam
     """JSON and chart, after every type, so that a run that is cut short leaves something."""
     options.out.mkdir(parents=True, exist_ok=True)
     name = "compare" + (f"-{options.isa}" if options.isa else "")
+    name += "-quick" if options.quick else ""  # not over the results that are published
     record["rows"] = [{**asdict(row), "ratio": row.ratio} for row in rows]
     text = json.dumps(record, ensure_ascii=False, indent=1)
     (options.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")

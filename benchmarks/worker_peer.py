@@ -24,6 +24,8 @@ def load(path: str, n_ctx: int, n_batch: int, n_threads: int, extra_buffers: boo
 
     def changed() -> Any:
         params = defaults()
+        if not hasattr(params, "use_extra_bufts"):
+            raise SystemExit("this version of the peer has no use_extra_bufts")
         params.use_extra_bufts = extra_buffers
         return params
 

@@ -28,6 +28,7 @@ BLOCK_TYPES = [name for name in WEIGHT_TYPES if TENSOR_TYPES[name].is_quantized]
 
 # Rows of activations by rows of weights: one, few, whole panels and tiles, one more and one less.
 SHAPES = [(1, 1), (1, 7), (1, 64), (2, 16), (3, 33), (5, 4), (8, 16), (9, 17), (17, 31), (33, 5)]
+WIDE_SHAPES = [(9, 48), (37, 80)]  # several panels, many columns
 
 # Where the f16 numbers of a block lie, and what they are set to: scale 1, minimum -3.
 HALVES: dict[str, dict[int, float]] = {
@@ -69,7 +70,7 @@ def lengths(kind: str) -> list[int]:
 
 def linears() -> Iterator[Case]:
     for kind in WEIGHT_TYPES:
-        for i, (rows, width) in enumerate(SHAPES):
+        for i, (rows, width) in enumerate([*SHAPES, *WIDE_SHAPES]):
             k = lengths(kind)[i % len(lengths(kind))]
             op = one_linear(kind, rows, width, k, bias=i % 3 == 1)
             yield Case(f"linear {kind}: {rows} x {width} x {k}", op)

@@ -63,6 +63,8 @@ class Operation {
     virtual int64_t shared_bytes(std::span<const Run> /*runs*/, int /*n_threads*/) const {
         return 0;
     }
+    /// At least as much as shared_bytes asks for, whatever the step, in a cache of n_cells.
+    virtual int64_t max_shared_bytes(int64_t /*n_cells*/, int /*n_threads*/) const { return 0; }
     /// The part of thread `thread` of the team. May use the team's barrier. Throws nothing.
     virtual void run(const StepContext& step, Team& team, int thread) const = 0;
 };

@@ -145,7 +145,8 @@ int64_t activation_row_bytes(ValueFormat format, int64_t width) {
                    align_up(checked_mul(width / 32, sizeof(int16_t)));
         case ValueFormat::kAct256:
             return align_up(width) + align_up(checked_mul(width / 256, sizeof(float))) +
-                   align_up(checked_mul(width / 16, sizeof(int16_t)));
+                   align_up(checked_mul(width / 16, sizeof(int16_t))) +
+                   align_up(checked_mul(width / 32, sizeof(int16_t)));
     }
     return 0;
 }

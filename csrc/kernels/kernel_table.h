@@ -17,9 +17,10 @@ struct Activations32 {
     int16_t* sums;  // (width / 32): sums of the block's q
 };
 struct Activations256 {
-    int8_t* q;      // (width), |q| <= 127
-    float* d;       // (width / 256)
-    int16_t* sums;  // (width / 16): sums of 16 q
+    int8_t* q;        // (width), |q| <= 127
+    float* d;         // (width / 256)
+    int16_t* sums;    // (width / 16): sums of 16 q
+    int16_t* sums32;  // (width / 32): sums of 32 q
 };
 
 /// A slice of y = x · Wᵀ + bias: rows row_begin … row_end of W against all n_cols rows of x.
@@ -56,8 +57,9 @@ static inline Activations32 activations_32(uint8_t* row, int64_t k) {
 static inline Activations256 activations_256(uint8_t* row, int64_t k) {
     uint8_t* d = row + activation_part(k);
     uint8_t* sums = d + activation_part(k / 256 * 4);
+    uint8_t* sums32 = sums + activation_part(k / 16 * 2);
     return {reinterpret_cast<int8_t*>(row), reinterpret_cast<float*>(d),
-            reinterpret_cast<int16_t*>(sums)};
+            reinterpret_cast<int16_t*>(sums), reinterpret_cast<int16_t*>(sums32)};
 }
 
 /// Row ranges are best cut at multiples of this; kernels work on up to kMatmulRows at a time.

@@ -77,11 +77,11 @@ int64_t Program::scratch_bytes(int64_t n_rows, int64_t n_outputs, int n_threads,
         largest = std::max(largest, operation->scratch_bytes(n_rows));
     }
     total = checked_add(total, checked_mul(largest, n_threads));
-    const int64_t last_rows = std::min(n_rows, n_cells);
-    const Run one_row{0, 1, n_cells - 1, nullptr};
-    const Run many_rows{0, last_rows, n_cells - last_rows, nullptr};
-    return checked_add(total, std::max(shared_bytes({&one_row, 1}, n_threads),
-                                       shared_bytes({&many_rows, 1}, n_threads)));
+    int64_t shared = 0;
+    for (const auto& operation : operations_) {
+        shared = std::max(shared, operation->max_shared_bytes(n_cells, n_threads));
+    }
+    return checked_add(total, shared);
 }
 
 void Program::check_batch(const Batch& batch) const {

@@ -17,7 +17,7 @@ from pyllama_rt.engine.load import load_model
 from pyllama_rt.engine.session import Session
 
 PROMPT = [1, *np.random.default_rng(5).integers(3, 270, 599).tolist()]
-KINDS = ("f32", "f16", "q8_0", "q4_k", "q6_k", "q4_1")
+KINDS = ("f32", "f16", "bf16", "q8_0", "q2_k", "q3_k", "q4_k", "q6_k", "q4_1")
 
 
 @pytest.fixture(scope="module")

@@ -42,8 +42,11 @@ def test_linear(isa: str, kind: str, rows: int, width: int) -> None:
 
 
 @pytest.mark.parametrize("kind", WEIGHT_TYPES)
-def test_linear_gives_the_same_bits_on_every_instruction_set(kind: str) -> None:
-    op = one_linear(kind, 5, 33, 768)
+@pytest.mark.parametrize(("rows", "width"), [(5, 33), (37, 80)])
+def test_linear_gives_the_same_bits_on_every_instruction_set(
+    kind: str, rows: int, width: int
+) -> None:
+    op = one_linear(kind, rows, width, 768)
     results = [op.run(isa) for isa in ISAS]
     for isa, result in zip(ISAS, results, strict=True):
         if TENSOR_TYPES[kind].is_quantized:

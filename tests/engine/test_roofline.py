@@ -23,9 +23,10 @@ def test_int8_peak(isa: str) -> None:
     assert perf_counter() - started > 0.05
 
 
-def test_better_instruction_sets_have_higher_peaks() -> None:
-    peaks = [_core.measure_int8_peak(isa, 1, 0.1) for isa in ISAS]
-    assert peaks == sorted(peaks, reverse=True)
+def test_vectors_have_higher_peaks_than_scalar_code() -> None:
+    peaks = {isa: _core.measure_int8_peak(isa, 1, 0.1) for isa in ISAS}
+    scalar = peaks.pop("scalar")
+    assert all(peak > 1.5 * scalar for peak in peaks.values())
 
 
 def test_read_bandwidth() -> None:

@@ -75,6 +75,14 @@ class Attention : public Operation {
         return n_bytes <= kMaxPartialBytes ? n_bytes : 0;
     }
 
+    int64_t max_shared_bytes(int64_t n_cells, int n_threads) const override {
+        const int64_t n_tiles = (n_cells + kPageCells - 1) / kPageCells;
+        if (n_threads == 1 || n_tiles < kWorthSplitting) return 0;
+        const int64_t per_tile = attention_partial_floats(row_tile_ * group_, head_dim_);
+        const int64_t n_floats = 2 * n_threads * n_tiles * per_tile;
+        return std::min(kMaxPartialBytes, n_floats * static_cast<int64_t>(sizeof(float)));
+    }
+
     void run(const StepContext& step, Team& team, int thread) const override {
         const Range part = split_range(step.n_rows, thread, team.size());
         for (const Run& run : step.runs) {

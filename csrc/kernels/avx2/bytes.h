@@ -26,9 +26,6 @@ struct I32x16 {
 inline I32x16 as_ints(U8x64 a) {
     return {a.low, a.high};
 }
-inline U8x64 as_bytes(I32x16 a) {
-    return {a.low, a.high};
-}
 
 inline void prefetch(const void* p) {
     _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
@@ -198,7 +195,9 @@ inline void store_low_halves(uint16_t* p, I32x16 a) {
     store_256(p, low_halves(a));
 }
 inline __m256i broadcast_4(const void* p) {
-    return _mm256_broadcastd_epi32(_mm_loadu_si32(p));
+    int32_t four;
+    __builtin_memcpy(&four, p, 4);
+    return _mm256_set1_epi32(four);
 }
 
 }  // namespace

@@ -43,12 +43,6 @@ inline __m256i load_256(const void* p) {
 inline F32x16 load_f16(const uint16_t* p) {
     return {_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 8))};
 }
-inline __m256 widen_bf16(__m128i bits) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
-}
-inline F32x16 load_bf16(const uint16_t* p) {
-    return {widen_bf16(load_128(p)), widen_bf16(load_128(p + 8))};
-}
 inline void store_f16(uint16_t* p, F32x16 a) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                      _mm256_cvtps_ph(a.low, _MM_FROUND_TO_NEAREST_INT));

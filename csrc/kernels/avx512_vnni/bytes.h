@@ -24,9 +24,6 @@ struct I32x16 {
 inline I32x16 as_ints(U8x64 a) {
     return {a.v};
 }
-inline U8x64 as_bytes(I32x16 a) {
-    return {a.v};
-}
 
 inline void prefetch(const void* p) {
     _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
@@ -167,7 +164,9 @@ inline F32x16 halves_to_float(I32x16 a) {
 }
 
 inline __m512i broadcast_4(const void* p) {
-    return _mm512_broadcastd_epi32(_mm_loadu_si32(p));
+    int32_t four;
+    __builtin_memcpy(&four, p, 4);
+    return _mm512_set1_epi32(four);
 }
 /// acc + each group's product with the 4 int8 at x, in one instruction. Compilers load x into a
 /// register of its own first, which costs the front end a third more.

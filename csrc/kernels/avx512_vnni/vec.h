@@ -41,9 +41,6 @@ inline __m256i load_256(const void* p) {
 inline F32x16 load_f16(const uint16_t* p) {
     return {_mm512_cvtph_ps(load_256(p))};
 }
-inline F32x16 load_bf16(const uint16_t* p) {
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load_256(p)), 16))};
-}
 inline void store_f16(uint16_t* p, F32x16 a) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                         _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));

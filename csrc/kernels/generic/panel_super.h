@@ -6,8 +6,8 @@
 namespace plrt::PLRT_ISA {
 namespace {
 
-/// codes [step][row][4], scales [sub-block][row], mins [element / 32][row] as pairs of int16 (one
-/// for each 16 elements), d and minus_dmin [row].
+/// codes [step][row][4], scales [sub-block][row], mins [sub-block / 2][row] as pairs of int16, d
+/// and minus_dmin [row].
 struct SuperPanel {
     alignas(64) uint8_t codes[64 * 64];
     alignas(64) int32_t scales[16 * kPanelRows];
@@ -82,7 +82,7 @@ struct Q3_K {
     static constexpr int kMaxCode = 7;
     static constexpr int kSub = 16;
     static constexpr Mins kMins = Mins::kTimesD;
-    // -128 … 124 needs a whole byte.
+    // -124 … 128 needs a whole byte.
     static constexpr int kFolded = kSignedShift == 128 ? 252 : 0;
     static constexpr int kFoldedZero = 124;
     static constexpr int kZero = 4;
@@ -140,10 +140,9 @@ inline void fill_six_bit_pairs(Rows rows, SuperPanel& p) {
     const U8x64 scales[2] = {bits<0, 63>(v[1]), or_bits<0, 15>(v[3], bits<2, 48>(v[1]))};
     const U8x64 mins[2] = {bits<0, 63>(v[2]), or_bits<4, 15>(v[3], bits<2, 48>(v[2]))};
     for_each_index<2>([&](auto i) {
-        for_each_index<4>([&](auto t) {
-            store_ints(p.scales, 4 * i + t, byte_of<t>(scales[i]));
-            store_ints(p.mins, 4 * i + t, byte_pair<t, t>(mins[i]));
-        });
+        for_each_index<4>([&](auto t) { store_ints(p.scales, 4 * i + t, byte_of<t>(scales[i])); });
+        store_ints(p.mins, 2 * i, byte_pair<0, 1>(mins[i]));
+        store_ints(p.mins, 2 * i + 1, byte_pair<2, 3>(mins[i]));
     });
 }
 
@@ -253,20 +252,18 @@ struct IQ4_XS {
             const U8x64 high = spread<2 + t / 2, -1, -1, -1>(v[0]);
             const U8x64 from = spread<t, -1, -1, -1>(low);
             constexpr int kAt = t % 2 * 4;
-            store_sub_block(p, 2 * t, or_bits<0, 15>(from, bits<kAt - 4, 48>(high)));
-            store_sub_block(p, 2 * t + 1, or_bits<4, 15>(from, bits<kAt - 2, 48>(high)));
+            const U8x64 even = or_bits<0, 15>(from, bits<kAt - 4, 48>(high));
+            const U8x64 odd = or_bits<4, 15>(from, bits<kAt - 2, 48>(high));
+            const U8x64 both = or_bits<0, 255>(even, spread<-1, 0, -1, -1>(odd));
+            const U8x64 scales = add_bytes(both, set1_bytes(-32));
+            store_ints(p.scales, 2 * t, signed_byte_of<0>(scales));
+            store_ints(p.scales, 2 * t + 1, signed_byte_of<1>(scales));
+            if constexpr (kMins == Mins::kTimesD) {
+                store_ints(p.mins, t, signed_byte_pair<0, 1, 7>(scales));
+            }
         });
         for (int64_t sub = 0; sub < 8; ++sub) {
             store_iq4_values(rows, 8 + 16 * sub, p.codes + 8 * 64 * sub);
-        }
-    }
-
-  private:
-    static void store_sub_block(SuperPanel& p, int64_t sub, U8x64 six_bits) {
-        const U8x64 centred = add_bytes(six_bits, set1_bytes(-32));
-        store_ints(p.scales, sub, signed_byte_of<0>(centred));
-        if constexpr (kMins == Mins::kTimesD) {
-            store_ints(p.mins, sub, signed_byte_pair<0, 0, 7>(centred));
         }
     }
 };

@@ -38,6 +38,9 @@ void quantize_rows_256(const float* x, int64_t n, Activations256 out) {
     for (int64_t b = 0; b < n / 256; ++b) {
         out.d[b] = quantize_block(x + 256 * b, 256, out.q + 256 * b);
         sums_i8_16(out.q + 256 * b, out.sums + 16 * b);
+        for (int64_t i = 8 * b; i < 8 * (b + 1); ++i) {
+            out.sums32[i] = static_cast<int16_t>(out.sums[2 * i] + out.sums[2 * i + 1]);
+        }
     }
 }
 

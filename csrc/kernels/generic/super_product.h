@@ -129,13 +129,18 @@ struct SuperProduct {
 
     template <int R, int C>
     static void mins_product(const Panel* p, int64_t b, const Acts* x, I32x16* sums) {
+        constexpr int kRun = kFold && Type::kMins == Mins::kTimesD ? 32 : Type::kSub;
+        const int16_t* pairs[C];
+        PLRT_UNROLL
+        for (int c = 0; c < C; ++c) {
+            pairs[c] = kRun == 16 ? x[c].sums + 16 * b : x[c].sums32 + 8 * b;
+        }
         PLRT_UNROLL
         for (int i = 0; i < R * C; ++i) sums[i] = izero();
-        for (int64_t s = 0; s < 8; ++s) {
+        for (int64_t s = 0; s < 128 / kRun; ++s) {
             PLRT_UNROLL
             for (int i = 0; i < R * C; ++i) {
-                const int16_t* pair = x[i % C].sums + 16 * b + 2 * s;
-                sums[i] = dot_pairs(sums[i], min_pairs(p[i / C], s), pair);
+                sums[i] = dot_pairs(sums[i], min_pairs(p[i / C], s), pairs[i % C] + 2 * s);
             }
         }
     }

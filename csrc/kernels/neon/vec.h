@@ -43,9 +43,6 @@ inline float32x4_t widen_f16(uint16x4_t bits) {
 inline F32x16 load_f16(const uint16_t* p) {
     return make([=](int i) { return widen_f16(vld1_u16(p + 4 * i)); });
 }
-inline F32x16 load_bf16(const uint16_t* p) {
-    return make([=](int i) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)); });
-}
 inline void store_f16(uint16_t* p, F32x16 a) {
     for (int i = 0; i < 4; ++i) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.v[i])));
 }

@@ -42,9 +42,6 @@ inline I32x16 make_ints(F f) {
 inline I32x16 as_ints(U8x64 v) {
     return __builtin_bit_cast(I32x16, v);
 }
-inline U8x64 as_bytes(I32x16 v) {
-    return __builtin_bit_cast(U8x64, v);
-}
 
 /// Fetches a cache line that is needed soon.
 inline void prefetch(const void* /*p*/) {}

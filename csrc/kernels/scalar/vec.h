@@ -76,9 +76,6 @@ inline void store(float* p, F32x16 a) {
 inline F32x16 load_f16(const uint16_t* p) {
     return make([=](int i) { return half_to_float(p[i]); });
 }
-inline F32x16 load_bf16(const uint16_t* p) {
-    return make([=](int i) { return bits_to_float(static_cast<uint32_t>(p[i]) << 16); });
-}
 /// Rounded to nearest even.
 inline void store_f16(uint16_t* p, F32x16 a) {
     for (int i = 0; i < 16; ++i) {

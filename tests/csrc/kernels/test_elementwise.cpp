@@ -117,17 +117,20 @@ struct Quantized {
     std::vector<float> d;
     std::vector<float> s;
     std::vector<int16_t> sums;
+    std::vector<int16_t> sums32;
 
     Quantized(const KernelTable& kernels, const std::vector<float>& x, size_t block)
         : q(x.size()),
           d(x.size() / block),
           s(x.size() / block),
-          sums(x.size() / (block == 32 ? 32 : 16)) {
+          sums(x.size() / (block == 32 ? 32 : 16)),
+          sums32(x.size() / 32) {
         const auto n = static_cast<int64_t>(x.size());
         if (block == 32) {
             kernels.quantize_rows_32(x.data(), n, {q.data(), d.data(), s.data(), sums.data()});
         } else {
-            kernels.quantize_rows_256(x.data(), n, {q.data(), d.data(), sums.data()});
+            kernels.quantize_rows_256(x.data(), n,
+                                      {q.data(), d.data(), sums.data(), sums32.data()});
         }
     }
 };
@@ -141,7 +144,7 @@ const Test quantize_rows("quantize_rows: codes, scales and sums, the same on all
         for (const std::string& isa : supported_isas()) {
             const Quantized got(select_kernels(isa), x, block);
             check(got.q == scalar.q && got.d == scalar.d && got.s == scalar.s, "as scalar");
-            check(got.sums == scalar.sums, "sums");
+            check(got.sums == scalar.sums && got.sums32 == scalar.sums32, "sums");
         }
         for (size_t i = 0; i < x.size(); ++i) {
             const float d = scalar.d[i / block];
@@ -154,6 +157,14 @@ const Test quantize_rows("quantize_rows: codes, scales and sums, the same on all
             if (block == 32) {
                 check(scalar.s[b] == scalar.d[b] * static_cast<float>(sum), "s");
                 check(scalar.sums[b] == sum, "sum of a small block");
+            }
+        }
+        for (size_t run = 0; block == 256 && run < x.size() / 16; ++run) {
+            int32_t sum = 0;
+            for (size_t i = 0; i < 16; ++i) sum += scalar.q[run * 16 + i];
+            check(scalar.sums[run] == sum, "sum of 16");
+            if (run % 2 == 1) {
+                check(scalar.sums32[run / 2] == sum + scalar.sums[run - 1], "sum of 32");
             }
         }
     }
