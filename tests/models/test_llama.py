@@ -31,7 +31,7 @@ def test_equals_its_twin(tmp_path: Path, kind: str, biases: bool, tied: bool) ->
     wanted = reference.run(tiny.graph(), tiny.reference_weights(), batch, cache)
     with load_model(tiny.path, LoadConfig(kv_type="f32")) as model, Session(model) as session:
         got = session.eval(IDS, all_logits=True)
-    # Where activations become int8, a code on the edge may round the other way in the twin.
+    # Activations that become int8 or bfloat16 may, on an edge, round the other way in the twin.
     error = float(((got - wanted) ** 2).sum() / (wanted**2).sum())
     assert error < {"f32": 1e-11, "bf16": 1e-5}.get(kind, 1e-4)
 
