@@ -11,7 +11,7 @@ from pyllama_rt.errors import ConfigError
 
 
 def test_neutral_arguments_pass_and_others_do_not() -> None:
-    neutral = {"rope_freq_base": 0.0, "lora_path": None, "embedding": False}
+    neutral = {"kv_overrides": None, "lora_path": None, "spm_infill": False}
     arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, neutral)
     with pytest.raises(
         ConfigError, match=r"rope_freq_base: this version takes only 0.*found 1000000"
