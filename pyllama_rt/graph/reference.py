@@ -135,11 +135,11 @@ def _embed(step: _Step, _index: int, node: Node, _inputs: list[Floats]) -> Float
 
 def _rms_norm(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
     attributes = dict(node.attributes)
-    x = inputs[0].astype(np.float64).reshape(len(inputs[0]), int(attributes["groups"]), -1)
+    n_groups = int(attributes["groups"])
+    x = inputs[0].astype(np.float64).reshape(len(inputs[0]), n_groups, -1)
     mean: npt.NDArray[np.float64] = (x * x).mean(axis=2, keepdims=True)
-    scale = 1 / np.sqrt(mean + float(attributes["eps"]))
-    y = (x * scale * _weight(step, node).values).astype(np.float32)
-    whole: Floats = y.reshape(len(inputs[0]), -1)
+    y = x / np.sqrt(mean + float(attributes["eps"])) * _weight(step, node).values
+    whole: Floats = y.astype(np.float32).reshape(len(y), -1)
     return whole
 
 
@@ -150,13 +150,15 @@ def _embed_positions(step: _Step, _index: int, node: Node, _inputs: list[Floats]
 
 def _layer_norm(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
     x = inputs[0].astype(np.float64)
-    centred = x - x.mean(axis=1, keepdims=True)
-    variance = (centred * centred).mean(axis=1, keepdims=True)
+    mean: npt.NDArray[np.float64] = x.mean(axis=1, keepdims=True)
+    centred = x - mean
+    variance: npt.NDArray[np.float64] = (centred * centred).mean(axis=1, keepdims=True)
     y = centred / np.sqrt(variance + float(dict(node.attributes)["eps"]))
     y = y * _weight(step, node).values
     if node.weights[1] is not None:
         y = y + _weight(step, node, 1).values
-    return y.astype(np.float32)
+    normed: Floats = y.astype(np.float32)
+    return normed
 
 
 def _linear(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:

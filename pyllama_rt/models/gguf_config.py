@@ -86,6 +86,7 @@ def _read_experts(r: MetadataReader, arch: str) -> Experts | None:
     n = r.get_int(f"{arch}.expert_count", 0)
     if n == 0:
         return None
+    reading.check_count(f"{arch}.expert_count", n, 1, reading.MAX_EXPERTS)
     width = r.get_int(f"{arch}.expert_feed_forward_length", 0)
     if width == 0:
         key = f"{arch}.feed_forward_length"

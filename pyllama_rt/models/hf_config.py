@@ -77,10 +77,9 @@ def read_rope(r: MetadataReader, cfg: TransformerConfig, block: str = "") -> Rop
     kind = r.get_str(f"{block}.rope_type", r.get_str(f"{block}.type", "default"))
     kinds = ("default", "linear", "yarn", "llama3", "longrope", "su")
     reading.check_choice(f"{block}.rope_type", kind, kinds)
+    kind = "longrope" if kind == "su" else kind  # its first name
     for key in _SCALING_KEYS:
-        if r.has(f"{block}.{key}") and key not in _KEYS_OF_KIND.get(
-            kind, _KEYS_OF_KIND["longrope"]
-        ):
+        if r.has(f"{block}.{key}") and key not in _KEYS_OF_KIND[kind]:
             raise UnsupportedError(f"{block}.{key}: not supported beside rope_type {kind!r}")
     base = r.get_float(f"{block}.rope_theta", r.get_float("rope_theta", 10000.0))
     share = r.get_float(f"{block}.partial_rotary_factor", r.get_float("partial_rotary_factor", 1.0))
@@ -92,7 +91,7 @@ def read_rope(r: MetadataReader, cfg: TransformerConfig, block: str = "") -> Rop
         return _read_yarn(r, block, rope, cfg)
     if kind == "llama3":
         return replace(rope, divisors=_llama3(r, block, rope))
-    if kind in ("longrope", "su"):
+    if kind == "longrope":
         return _read_longrope(r, block, rope, cfg)
     return rope
 
