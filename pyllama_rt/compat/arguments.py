@@ -67,9 +67,6 @@ Any value where ignoring it changes no result (where memory lies, how a GPU woul
 `Llama` looks at it.
 """
 
-POOLING_TYPES = {-1: None, 1: "mean", 2: "cls", 3: "last"}
-"""Names of llama.cpp's numbers of a pooling."""
-
 SAMPLING_NEUTRAL: dict[str, object] = {
     "typical_p": (1.0,),
     "tfs_z": _ANY,

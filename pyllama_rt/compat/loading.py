@@ -1,19 +1,34 @@
-"""Rotary positions as users of llama-cpp-python ask for them."""
+"""What users of llama-cpp-python choose when they load a model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pyllama_rt.config import RopeConfig
 from pyllama_rt.errors import ConfigError, shown
 
+_POOLINGS = {-1: None, 1: "mean", 2: "cls", 3: "last"}
+"""Names of llama.cpp's numbers of a pooling."""
+
 _KINDS = {None: None, -1: None, 0: "none", 1: "linear", 2: "yarn"}
 """Names of llama.cpp's numbers of a scaling type."""
 
-ROPE_ARGUMENTS = (
-    "rope_scaling_type", "rope_freq_base", "rope_freq_scale", "yarn_ext_factor",
-    "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow", "yarn_orig_ctx",
-)  # fmt: skip
+
+def load_choices(given: Mapping[str, object]) -> dict[str, Any]:
+    """Fields of LoadConfig by their names.
+
+    Args: given: arguments of `Llama`: rope_scaling_type, rope_freq_base, rope_freq_scale and yarn_*
+        stretch rotary positions; embedding gives vectors instead of logits, pooled as pooling_type
+        says.
+    Raises: ConfigError for what has no counterpart.
+    """
+    pooling = given.get("pooling_type", -1)
+    return {
+        "rope": rope_config(given),
+        "embedding": bool(given.get("embedding", False)),
+        "pooling": _POOLINGS[int(str(pooling))],
+    }
 
 
 def rope_config(given: Mapping[str, object]) -> RopeConfig:
