@@ -15,6 +15,7 @@ from checkpoints import N_PIECES, Arrays, HuggingFace, config, sentencepiece
 
 from pyllama_rt.convert import convert_adapter, convert_checkpoint, merge_adapters
 from pyllama_rt.errors import ConfigError, FormatError, PyllamaRtError, UnsupportedError
+from pyllama_rt.formats.gguf import GgufFile, GgufWriter
 from pyllama_rt.formats.gguf_adapter import NORMS_KEY
 from pyllama_rt.tokenizer.model_proto import NORMAL, write_model_proto
 
@@ -247,6 +248,31 @@ def test_an_adapter_file_is_no_base(base: Path, tmp_path: Path) -> None:
     lora = Peft().write(tmp_path / "lora")
     convert_adapter(lora, base, tmp_path / "a.gguf")
     has(refused(tmp_path / "a.gguf", lora), "FormatError", "'model' for a base", "'adapter'")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("token_embd.weight", None, "expected tensor token_embd.weight, found no such tensor"),
+        ("blk.1.ffn_up.weight", None, "expected tensor blk.1.ffn_up.weight"),
+        ("blk.0.attn_q.weight", (32, 64), "[32, 32], as the metadata have q × dim"),
+    ],
+)
+def test_a_gguf_base_with_other_tensors_is_refused(
+    name: str, shape: tuple[int, ...] | None, message: str, base: Path, tmp_path: Path
+) -> None:
+    lora = Peft().write(tmp_path / "lora")
+    convert_checkpoint(base, tmp_path / "good.gguf")
+    with GgufFile.open(tmp_path / "good.gguf") as good, GgufWriter(tmp_path / "b.gguf") as bad:
+        for key in good.metadata:
+            bad.copy(good.metadata, key)
+        kept = [info for info in good.tensors.values() if info.name != name or shape]
+        for info in kept:
+            bad.declare(info.name, (info.name == name and shape) or info.shape, info.type)
+        for info in kept:
+            data = good.tensor_data(info.name)
+            bad.write_tensor(info.name, bytes(2 * 32 * 64) if info.name == name else data)
+    has(refused(tmp_path / "b.gguf", lora), "FormatError", message, str(tmp_path / "b.gguf"))
 
 
 def matrices(rows: int = 32, columns: int = 32, rank: int = 2) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_matrices_arrive_in_the_order_of_the_file(base: Path, tmp_path: Path) ->
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "rank-stabilised": {"use_rslora": True},
-    "patterns": {"alpha_pattern": {"q_proj": 3, "mlp.up_proj": 0.1}},
+    "patterns": {"alpha_pattern": {"q_proj": 3, "mlp.up_proj": 0.1, "embed_tokens": 2}},
     "odd alpha": {"lora_alpha": 7.3},
 }
 

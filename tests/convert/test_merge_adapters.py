@@ -278,6 +278,25 @@ def test_adapters_are_stacked_as_the_plus_models_are(base: Path, tmp_path: Path)
     assert written == second.files["tokenizer.model"]
 
 
+def test_a_later_adapter_replaces_what_an_earlier_one_added(base: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    first = Peft(
+        arrays={
+            f"{PREFIX}lm_head.lora_A.weight": rng.standard_normal((4, 32), dtype=np.float32),
+            f"{PREFIX}lm_head.lora_B.weight": rng.standard_normal((N_PIECES, 4), dtype=np.float32),
+        }
+    )
+    whole = rng.standard_normal((N_PIECES, 32), dtype=np.float32)
+    second = Peft(arrays={f"{PREFIX}lm_head.weight": whole})
+    paths = [first.write(tmp_path / "a"), second.write(tmp_path / "b")]
+    merge_adapters(base, paths, tmp_path / "out")
+    check(read_folder(tmp_path / "out"), {**weights(config()), "lm_head.weight": whole})
+    merge_adapters(base, paths[::-1], tmp_path / "reversed")
+    found = read_folder(tmp_path / "reversed")["lm_head.weight"]
+    expected = add_products({"lm_head.weight": whole}, first.arrays, SCALE)["lm_head.weight"]
+    assert np.abs(found - expected).max() < 1e-5
+
+
 def test_what_is_saved_for_a_tied_head_twice(tmp_path: Path) -> None:
     source = HuggingFace(config(tie_word_embeddings=True), dtype="F32")
     del source.arrays["lm_head.weight"]
