@@ -17,9 +17,9 @@ from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.convert.lazy_tensor import LazyTensor
 from pyllama_rt.convert.low_rank import F32
 from pyllama_rt.convert.transforms import RowOrder, row_order
-from pyllama_rt.errors import ConfigError, FormatError, shown
+from pyllama_rt.errors import ConfigError, FormatError
 from pyllama_rt.formats.gguf import GgufFile
-from pyllama_rt.formats.gguf_adapter import TYPE_KEY, is_norm, norms_digest
+from pyllama_rt.formats.gguf_adapter import check_is_model, is_norm, norms_digest
 from pyllama_rt.models.registry import Architecture, architecture
 
 HEAD, EMBEDDING = "output.weight", "token_embd.weight"
@@ -96,9 +96,7 @@ def open_gguf_base(path: Path, stack: ExitStack) -> tuple[LoraBase, GgufFile]:
         architecture, or whose tensors are not those that their metadata promise.
     """
     file = stack.enter_context(GgufFile.open(path))
-    kind = file.get_str(TYPE_KEY, "model")
-    if kind != "model":
-        raise FormatError.at(path, TYPE_KEY, expected="'model' for a base", found=shown(kind))
+    check_is_model(file)
     arch = architecture(file.get_str("general.architecture"), path)
     with naming(path):
         config = arch.from_gguf(file)

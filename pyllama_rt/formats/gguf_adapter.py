@@ -165,6 +165,17 @@ class GgufAdapter:
         self.close()
 
 
+def check_is_model(file: GgufFile) -> None:
+    """Raises FormatError for an adapter where a model is needed."""
+    if file.get_str(TYPE_KEY, None) == ADAPTER:
+        raise FormatError.at(
+            file.path,
+            TYPE_KEY,
+            expected="a model",
+            found=f"{ADAPTER!r}; add it to its base with pyllama-rt merge-lora",
+        )
+
+
 def norms_digest(norms: Iterable[tuple[str, bytes | memoryview]]) -> str:
     """A fingerprint of a model that quantising does not change: norms stay floats.
 

@@ -68,6 +68,12 @@ def test_an_adapter_becomes_a_file(
     assert f"{out}: 14 pairs of rank 4, " in capsys.readouterr().err
     with GgufFile.open(out) as file:
         assert len(file.tensors) == 28
+    assert run("inspect", out) == 0
+    assert "cannot be run here" in capsys.readouterr().out
+    for command in (("run", out, "x"), ("quantize", out, tmp_path / "x.gguf", "q8_0")):
+        assert run(*command) == 2
+        text = capsys.readouterr().err
+        assert f"{out}: general.type: expected a model, found 'adapter'; add it to" in text
 
 
 def test_wrong_input_gives_one_line(base: Path, lora: Path, tmp_path: Path) -> None:

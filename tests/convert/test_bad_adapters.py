@@ -247,7 +247,7 @@ def test_what_is_no_adapter_is_refused(base: Path, tmp_path: Path) -> None:
 def test_an_adapter_file_is_no_base(base: Path, tmp_path: Path) -> None:
     lora = Peft().write(tmp_path / "lora")
     convert_adapter(lora, base, tmp_path / "a.gguf")
-    has(refused(tmp_path / "a.gguf", lora), "FormatError", "'model' for a base", "'adapter'")
+    has(refused(tmp_path / "a.gguf", lora), "FormatError", "a model, found 'adapter'")
 
 
 @pytest.mark.parametrize(
