@@ -15,11 +15,14 @@ from pyllama_rt.errors import PyllamaRtError
 from pyllama_rt.formats.gguf import GgufWriter
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES, TensorType
 from pyllama_rt.models import llama
+from pyllama_rt.models.config import TransformerConfig
+from pyllama_rt.models.gguf_config import config_keys
+from pyllama_rt.models.rope import Rope
 from pyllama_rt.quant import quantize
 from pyllama_rt.quant.mixes import ModelTraits, find_mix
 from pyllama_rt.quant.plan import PlannedTensor, make_plan
 
-SHAPE_1B = llama.LlamaConfig(
+SHAPE_1B = TransformerConfig(
     n_layers=22,
     dim=2048,
     hidden_dim=(5632,) * 22,
@@ -28,8 +31,8 @@ SHAPE_1B = llama.LlamaConfig(
     head_dim=64,
     vocab_size=32000,
     n_ctx_train=16384,
-    rms_norm_eps=1e-5,
-    rope_dims=64,
+    norm_eps=1e-5,
+    rope=Rope(64),
 )
 """The 1.1 B shape of TinyLlama."""
 
@@ -43,11 +46,11 @@ class _Wanted:
         self.type: TensorType = TENSOR_TYPES["f32"]
 
 
-def tensor_shapes(cfg: llama.LlamaConfig) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(cfg: TransformerConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of the model, without biases."""
     found = {}
     for layer in range(cfg.n_layers):
-        sizes = llama.dims(cfg, layer)
+        sizes = cfg.sizes(layer)
         for spec in llama.TENSORS:
             if not spec.gguf.endswith(".bias"):
                 shape = tuple(sizes[symbol] for symbol in spec.shape)
@@ -55,7 +58,7 @@ def tensor_shapes(cfg: llama.LlamaConfig) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def metadata(cfg: llama.LlamaConfig) -> dict[str, object]:
+def metadata(cfg: TransformerConfig) -> dict[str, object]:
     """Every key of the file, with a vocabulary of made-up words."""
     n = cfg.vocab_size
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
@@ -64,7 +67,7 @@ def metadata(cfg: llama.LlamaConfig) -> dict[str, object]:
     types += [1] * (n - len(types))
     return {
         "general.architecture": "llama",
-        **llama.metadata(cfg),
+        **config_keys(cfg, "llama"),
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.tokens": pieces,
         "tokenizer.ggml.scores": -np.arange(n, dtype=np.float32),
@@ -81,7 +84,7 @@ def _blocks(tensor: PlannedTensor, rng: np.random.Generator) -> NDArray[np.uint8
     return quantize(values.astype(np.float32), tensor.type.name)
 
 
-def write_random_llama(path: Path, mix_name: str, cfg: llama.LlamaConfig = SHAPE_1B) -> None:
+def write_random_llama(path: Path, mix_name: str, cfg: TransformerConfig = SHAPE_1B) -> None:
     """Writes the file; layers of one shape and type share their random numbers."""
     rng = np.random.default_rng(0)
     mix, keys = find_mix(mix_name), metadata(cfg)

@@ -77,6 +77,11 @@ class Program:
         """
         Name of the backend and its instruction set.
         """
+    @property
+    def output_width(self) -> int:
+        """
+        Numbers of an output row.
+        """
 
 class KvCache:
     """
@@ -85,9 +90,9 @@ class KvCache:
     def __init__(
         self, program: Program, kv_type: str, max_cells: typing.SupportsInt | typing.SupportsIndex
     ) -> None: ...
-    def create(self) -> int:
+    def create(self, rope_alpha: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> int:
         """
-        A new empty sequence's number.
+        A new empty sequence's number. rope_alpha: its rotary base is times alpha^(dims / (dims - 2)).
         """
     def fork(
         self,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from pyllama_rt.errors import ConfigError
+from pyllama_rt.errors import ConfigError, did_you_mean
 
 KV_TYPES = ("f32", "f16", "q8_0")
 """Types that the key/value cache can store."""
+
+POOLINGS = ("mean", "cls", "last")
+"""Ways to make one vector of a text's hidden states: all rows' mean, the first row, the last."""
 
 DEFAULT_N_CTX = 4096
 """Context when none is asked for: min(trained context, this)."""
@@ -31,6 +34,51 @@ def check_int(name: str, value: object, low: int, high: int) -> None:
         raise ConfigError(f"{name}: expected a whole number from {low} to {high}, found {value}")
 
 
+ROPE_KINDS = ("none", "linear", "yarn", "ntk", "adaptive")
+"""Ways to reach contexts beyond the trained one; models/rope.py says what each does."""
+
+
+@dataclass(frozen=True, slots=True)
+class RopeConfig:
+    """What replaces the rotary positions that a model file asks for; None keeps the file's.
+
+    kind: one of ROPE_KINDS. factor: how many times longer the context is to be: linear and yarn
+    divide frequencies by it, ntk raises the base for it (it is the alpha there), adaptive
+    multiplies the alpha that follows from each text's length. base: of the frequencies.
+    n_ctx_original: the context that yarn starts from, by default the trained one.
+    attn_factor, beta_fast, beta_slow: yarn's other numbers, by default its paper's.
+    """
+
+    kind: str | None = None
+    factor: float = 1.0
+    base: float | None = None
+    n_ctx_original: int | None = None
+    attn_factor: float | None = None
+    beta_fast: float | None = None
+    beta_slow: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is not None and self.kind not in ROPE_KINDS:
+            found = f"{self.kind!r}{did_you_mean(str(self.kind), ROPE_KINDS)}"
+            raise ConfigError(f"rope kind: expected {', '.join(ROPE_KINDS)}, found {found}")
+        low = 0.01 if self.kind == "adaptive" else 1.0
+        check_range("rope factor", self.factor, low, 1e4)
+        for name in ("base", "attn_factor", "beta_fast", "beta_slow"):
+            if getattr(self, name) is not None:
+                check_range(f"rope {name}", getattr(self, name), 1e-6, 1e12)
+        if self.n_ctx_original is not None:
+            check_int("rope n_ctx_original", self.n_ctx_original, 1, 1 << 30)
+
+    @classmethod
+    def parse(cls, text: str) -> RopeConfig:
+        """KIND or KIND:FACTOR, such as `yarn:4`. Raises: ConfigError."""
+        kind, colon, factor = text.partition(":")
+        try:
+            return cls(kind, float(factor) if colon else 1.0)
+        except ValueError:
+            raise ConfigError(f"rope {text!r}: expected KIND:FACTOR, such as yarn:4") from None
+
+
 @dataclass(frozen=True, slots=True)
 class LoadConfig:
     """How a model is loaded and run.
@@ -38,6 +86,8 @@ class LoadConfig:
     n_ctx: cells of the cache, None for min(trained context, 4096). n_threads: threads of a
     one-row step, None for the physical cores that this process may use. n_threads_batch: threads
     of longer steps, None for `n_threads`. n_batch: rows per prefill step. kv_type: cache type.
+    rope: what replaces the file's rotary positions. embedding: give the last hidden states instead
+    of logits. pooling: how they become one vector, None for what the file says.
     """
 
     n_ctx: int | None = None
@@ -45,6 +95,9 @@ class LoadConfig:
     n_threads_batch: int | None = None
     n_batch: int = 512
     kv_type: str = "f16"
+    rope: RopeConfig = RopeConfig()
+    embedding: bool = False
+    pooling: str | None = None
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
@@ -55,6 +108,8 @@ class LoadConfig:
         check_int("n_batch", self.n_batch, 1, 1 << 16)
         if self.kv_type not in KV_TYPES:
             raise ConfigError(f"kv_type: expected {', '.join(KV_TYPES)}, found {self.kv_type!r}")
+        if self.pooling not in (None, *POOLINGS):
+            raise ConfigError(f"pooling: expected {', '.join(POOLINGS)}, found {self.pooling!r}")
 
 
 @dataclass(frozen=True, slots=True)

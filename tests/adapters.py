@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 from checkpoints import Arrays, config, weights, write_safetensors
+from families import FAMILIES
 from numpy.typing import NDArray
 
 from pyllama_rt.formats.gguf import GgufWriter, ValueType
 from pyllama_rt.formats.tensor_types import tensor_type
+from pyllama_rt.models.registry import architecture_of_hf
 from pyllama_rt.quant import quantize
 
 PREFIX = "base_model.model."
@@ -84,6 +86,29 @@ def add_products(base: Arrays, arrays: Arrays, scale: float) -> Arrays:
             product = scale * (b.astype(np.float64) @ a.astype(np.float64))
             merged[f"{module}.weight"] = (merged[f"{module}.weight"] + product).astype(np.float32)
     return merged
+
+
+def family_adapter(name: str, before: Arrays) -> tuple[Peft, Arrays]:
+    """Pairs for every matrix of the first layer of a family of models, but for one expert.
+
+    Returns: the adapter, and the weights with its products added.
+    """
+    rng = np.random.default_rng(5)
+    is_transposed = name == "gpt2"
+    prefix = PREFIX + architecture_of_hf(FAMILIES[name]["architectures"]).hf_prefix
+    lora = Peft(adapter_config(fan_in_fan_out=is_transposed), {})
+    after = dict(before)
+    for tensor, array in before.items():
+        if array.ndim != 2 or ".0." not in tensor or ".experts.1." in tensor:
+            continue
+        n_out, n_in = array.shape[::-1] if is_transposed else array.shape
+        a = rng.standard_normal((4, n_in), dtype=np.float32) / np.float32(8)
+        b = rng.standard_normal((n_out, 4), dtype=np.float32) / np.float32(8)
+        module = prefix + tensor.removesuffix(".weight")
+        lora.arrays |= {f"{module}.lora_A.weight": a, f"{module}.lora_B.weight": b}
+        product = np.float32(10 / 4) * (b @ a)
+        after[tensor] = array + (product.T if is_transposed else product)
+    return lora, after
 
 
 def write_gguf_adapter(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from family_ops import all_family_ops
 from numpy.typing import NDArray
 from one_op import Floats, OneOp, normal, one_attention, one_linear
 
@@ -177,9 +178,13 @@ def row_ops() -> Iterator[Case]:
         yield Case(f"add: {width}", op, EXACT)
 
 
+def frequencies(dims: int) -> list[float]:
+    return [0.5 * 10000.0 ** (-2 * i / dims) for i in range(dims // 2)]
+
+
 def one_rope(pairing: str, head_dim: int, dims: int) -> OneOp:
     def build(g: GraphBuilder, v: list[Value]) -> Value:
-        table = g.rope_table(dims, 10000.0, 0.5, "factors")
+        table = g.rope_table(frequencies(dims), "factors", 1.25)
         return g.rope(v[0], table, n_heads=3, head_dim=head_dim, pairing=pairing)
 
     factors = np.linspace(1, 4, dims // 2, dtype=np.float32)
@@ -197,8 +202,18 @@ def heads() -> Iterator[Case]:
             yield Case(f"attention {kv}: {n_rows} rows, heads of {head_dim}", op, kv=kv)
 
 
+def family_ops() -> Iterator[Case]:
+    for name, op in all_family_ops():
+        # Of two roundings to int8 or bfloat16 the second may fall the other way in the twin.
+        is_rounded_twice = name.startswith("experts") and "f32" not in name
+        yield Case(name, op, 1e-4 if is_rounded_twice else ROUNDING)
+
+
 def all_cases() -> Iterator[Case]:
-    for part in (linears, exact_linears, extreme_linears, quantised_activations, row_ops, heads):
+    parts = (
+        linears, exact_linears, extreme_linears, quantised_activations, row_ops, heads, family_ops,
+    )  # fmt: skip
+    for part in parts:
         yield from part()
 
 

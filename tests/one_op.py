@@ -48,7 +48,7 @@ class OneOp:
         rows = []
         for name, (values, kind) in self.stored.items():
             data = self.blocks[name] if name in self.blocks else quantize(values, kind)
-            n_rows = 1 if values.ndim == 1 else len(values)
+            n_rows = values.size // values.shape[-1]
             rows.append((name, kind, n_rows, values.shape[-1], data.tobytes()))
         return rows
 

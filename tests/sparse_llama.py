@@ -11,10 +11,10 @@ from gguf_craft import texts as strings
 from random_model import metadata, tensor_shapes
 
 from pyllama_rt.formats.tensor_types import tensor_type
-from pyllama_rt.models.llama import LlamaConfig
+from pyllama_rt.models.config import TransformerConfig
 
 
-def write_sparse_llama(path: Path, cfg: LlamaConfig, type_name: str) -> int:
+def write_sparse_llama(path: Path, cfg: TransformerConfig, type_name: str) -> int:
     """Writes the file with its matrices as `type_name`. Returns: its size in bytes."""
     craft = Craft({key: _fields(value) for key, value in metadata(cfg).items()})
     offset = 0

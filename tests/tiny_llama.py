@@ -15,6 +15,9 @@ from pyllama_rt.formats.tensor_types import tensor_type
 from pyllama_rt.graph.builder import Graph, GraphBuilder
 from pyllama_rt.graph.reference import ReferenceWeight
 from pyllama_rt.models import llama
+from pyllama_rt.models.config import TransformerConfig
+from pyllama_rt.models.gguf_config import config_keys
+from pyllama_rt.models.rope import Rope
 from pyllama_rt.quant import dequantize, quantize
 
 PIECES = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), "▁", *"abcdefghijklm"]
@@ -25,7 +28,7 @@ TYPES = [2, 3, 3, *([6] * 256), *([1] * 14)]
 class TinyLlama:
     """A written model. weights: float values by tensor name. path: the GGUF file."""
 
-    config: llama.LlamaConfig
+    config: TransformerConfig
     weights: dict[str, NDArray[np.float32]]
     type_name: str
     path: Path
@@ -44,8 +47,8 @@ class TinyLlama:
         return out
 
 
-def tiny_config(dim: int = 256, n_layers: int = 2, head_dim: int = 64) -> llama.LlamaConfig:
-    return llama.LlamaConfig(
+def tiny_config(dim: int = 256, n_layers: int = 2, head_dim: int = 64) -> TransformerConfig:
+    return TransformerConfig(
         n_layers=n_layers,
         dim=dim,
         hidden_dim=(2 * dim,) * n_layers,
@@ -54,18 +57,18 @@ def tiny_config(dim: int = 256, n_layers: int = 2, head_dim: int = 64) -> llama.
         head_dim=head_dim,
         vocab_size=len(PIECES),
         n_ctx_train=2048,
-        rms_norm_eps=1e-5,
-        rope_dims=head_dim,
+        norm_eps=1e-5,
+        rope=Rope(head_dim),
     )
 
 
 def random_weights(
-    cfg: llama.LlamaConfig, *, biases: bool = False, tied: bool = False, seed: int = 0
+    cfg: TransformerConfig, *, biases: bool = False, tied: bool = False, seed: int = 0
 ) -> dict[str, NDArray[np.float32]]:
     rng = np.random.default_rng(seed)
     weights = {}
     for layer in range(cfg.n_layers):
-        sizes = llama.dims(cfg, layer)
+        sizes = cfg.sizes(layer)
         for spec in llama.TENSORS:
             if spec.gguf.endswith(".bias") and not biases:
                 continue
@@ -83,7 +86,7 @@ def write_tiny_llama(
     path: Path,
     type_name: str = "f32",
     *,
-    config: llama.LlamaConfig | None = None,
+    config: TransformerConfig | None = None,
     biases: bool = False,
     tied: bool = False,
     seed: int = 0,
@@ -97,10 +100,10 @@ def write_tiny_llama(
     cfg = config or tiny_config()
     weights = random_weights(cfg, biases=biases, tied=tied, seed=seed)
     if rope_freqs:
-        weights["rope_freqs.weight"] = np.linspace(1, 8, cfg.rope_dims // 2, dtype=np.float32)
+        weights["rope_freqs.weight"] = np.linspace(1, 8, cfg.head_dim // 2, dtype=np.float32)
     with GgufWriter(path) as writer:
         writer.add("general.architecture", "llama")
-        for key, value in {**llama.metadata(cfg), **(more_keys or {})}.items():
+        for key, value in {**config_keys(cfg, "llama"), **(more_keys or {})}.items():
             writer.add(key, value)
         writer.add("tokenizer.ggml.model", "llama")
         writer.add("tokenizer.ggml.tokens", PIECES)

@@ -18,15 +18,19 @@ HEADER = '''"""The ops of a graph; generated from csrc/graph/ops.def by tools/ge
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class OpSpec(NamedTuple):
-    """Numbers of value and weight inputs, and the attribute names, of one op."""
+    """Numbers of value and weight inputs of one op, and its attributes.
+
+    attributes: default by name, None where there is none.
+    """
 
     n_values: int
     n_weights: int
-    attributes: tuple[str, ...]
+    attributes: Mapping[str, int | None]
 
 
 OPS: dict[str, OpSpec] = {
@@ -37,10 +41,18 @@ def generate() -> str:
     """The text of the generated module."""
     lines = []
     for name, values, weights, attributes in ROW.findall(SOURCE.read_text(encoding="utf-8")):
-        words = attributes.split()
-        inner = ", ".join(f'"{word}"' for word in words) + ("," if len(words) == 1 else "")
-        lines.append(f'    "{name}": OpSpec({values}, {weights}, ({inner})),\n')
+        words = [word.partition("=") for word in attributes.split()]
+        inner = ", ".join(f'"{word}": {default or None}' for word, _, default in words)
+        line = f'    "{name}": OpSpec({values}, {weights}, {{{inner}}}),\n'
+        lines.append(line if len(line) <= 101 else _wrapped(name, values, weights, words))
     return HEADER + "".join(lines) + "}\n"
+
+
+def _wrapped(name: str, values: str, weights: str, words: list[tuple[str, str, str]]) -> str:
+    """A row that is too long for one line."""
+    rows = "".join(f'            "{word}": {default or None},\n' for word, _, default in words)
+    head = f'    "{name}": OpSpec(\n        {values},\n        {weights},\n'
+    return f"{head}        {{\n{rows}        }},\n    ),\n"
 
 
 def main() -> int:

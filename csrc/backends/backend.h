@@ -2,6 +2,7 @@
 /// What the executor asks of a backend: bind a node to its weights once, then run it each step.
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -34,6 +35,7 @@ struct Run {
     int64_t first_row;
     int64_t n_rows;
     int64_t first_position;
+    double rope_alpha;      // the rotary base of the sequence is times alpha^(dims / (dims - 2))
     uint8_t* const* pages;  // of the sequence, room for the new rows included
 };
 
@@ -57,6 +59,8 @@ struct StepContext {
 class Operation {
   public:
     virtual ~Operation() = default;
+    /// Positions that a sequence may have; what a table of positions holds.
+    virtual int64_t max_positions() const { return std::numeric_limits<int64_t>::max(); }
     /// Scratch bytes that each thread needs for a step of n_rows rows.
     virtual int64_t scratch_bytes(int64_t /*n_rows*/) const { return 0; }
     /// Bytes that a team of n_threads needs in common for a step of these runs.

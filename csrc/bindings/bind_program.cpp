@@ -158,8 +158,9 @@ void bind_cache(py::class_<KvCache>& cache) {
                                                   max_cells);
              }),
              py::arg("program"), py::arg("kv_type"), py::arg("max_cells"))
-        .def("create", &KvCache::create, py::call_guard<ReleasedGil>(),
-             "A new empty sequence's number.")
+        .def("create", &KvCache::create, py::call_guard<ReleasedGil>(), py::arg("rope_alpha") = 1.0,
+             "A new empty sequence's number. rope_alpha: its rotary base is times "
+             "alpha^(dims / (dims - 2)).")
         .def("release", &KvCache::release, py::call_guard<ReleasedGil>(), py::arg("sequence"),
              "Forgets a sequence.")
         .def("length", &KvCache::length, py::call_guard<ReleasedGil>(), py::arg("sequence"),
@@ -202,6 +203,9 @@ void bind_program(py::module_& m) {
                 return self.program->kv_layout(kv_type(type)).page_bytes / kPageCells;
             },
             py::arg("kv_type"), "Bytes of cache that one position takes.")
+        .def_property_readonly(
+            "output_width", [](const BoundProgram& self) { return self.program->output_width(); },
+            "Numbers of an output row.")
         .def_property_readonly(
             "backend", [](const BoundProgram& self) { return self.program->backend().name(); },
             "Name of the backend and its instruction set.");

@@ -72,11 +72,7 @@ class LineParser {
         expect(node.width > 0 && node.width < kMaxWidth, "a width from 1 to 2^31");
         expect(node.inputs.size() == row.n_values, "as many values as ops.def says");
         expect(node.weights.size() == row.n_weights, "as many weights as ops.def says");
-        const auto keys = split_words(row.attributes);
-        expect(node.attributes.size() == keys.size(), "as many attributes as ops.def says");
-        for (std::string_view key : keys) {
-            expect(node.attributes.contains(std::string(key)), "the attribute ", key);
-        }
+        complete_attributes(row, node);
         return node;
     }
 
@@ -91,6 +87,19 @@ class LineParser {
             if (!row.internal && row.name == name) return row;
         }
         fail(ErrorKind::kFormat, "graph line ", number_, ": op '", name, "' is unknown");
+    }
+
+    /// Checks the attributes, and adds those that were left out.
+    void complete_attributes(const OpRow& row, Node& node) const {
+        const auto words = split_words(row.attributes);
+        for (std::string_view word : words) {
+            const size_t equals = word.find('=');
+            const std::string_view key = word.substr(0, equals);
+            if (node.attributes.contains(std::string(key))) continue;
+            expect(equals != std::string_view::npos, "the attribute ", key);
+            node.attributes.emplace(key, word.substr(equals + 1));
+        }
+        expect(node.attributes.size() == words.size(), "only attributes that ops.def names");
     }
 
     void parse_argument(std::string_view word, Node& node) const {
@@ -115,6 +124,17 @@ class LineParser {
     int n_values_;
 };
 
+double parse_real(Op op, const std::string& key, const std::string& part) {
+    // Not std::from_chars, which several standard libraries still lack for double.
+    std::istringstream text(part);
+    text.imbue(std::locale::classic());
+    double value = 0;
+    const bool read = static_cast<bool>(text >> value);
+    require(read && text.peek() == std::istringstream::traits_type::eof() && std::isfinite(value),
+            ErrorKind::kFormat, op_name(op), " ", key, ": expected a finite number, found ", part);
+    return value;
+}
+
 }  // namespace
 
 std::string_view op_name(Op op) {
@@ -133,15 +153,16 @@ int64_t Node::integer(const std::string& key) const {
 }
 
 double Node::real(const std::string& key) const {
-    // Not std::from_chars, which several standard libraries still lack for double.
+    return parse_real(op, key, word(key));
+}
+
+std::vector<double> Node::reals(const std::string& key) const {
+    std::vector<double> values;
     std::istringstream text(word(key));
-    text.imbue(std::locale::classic());
-    double value = 0;
-    const bool read = static_cast<bool>(text >> value);
-    require(read && text.peek() == std::istringstream::traits_type::eof() && std::isfinite(value),
-            ErrorKind::kFormat, op_name(op), " ", key, ": expected a finite number, found ",
-            word(key));
-    return value;
+    for (std::string part; std::getline(text, part, ',');) {
+        values.push_back(parse_real(op, key, part));
+    }
+    return values;
 }
 
 const std::string& Node::word(const std::string& key) const {

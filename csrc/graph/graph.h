@@ -39,6 +39,7 @@ struct Node {
     /// Attributes by type. Throw Error(kFormat) if absent or not of that type.
     int64_t integer(const std::string& key) const;
     double real(const std::string& key) const;
+    std::vector<double> reals(const std::string& key) const;  // with commas between
     const std::string& word(const std::string& key) const;
 };
 

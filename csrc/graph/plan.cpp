@@ -32,7 +32,7 @@ class Planner {
         for (const Node& node : graph.nodes) {
             Node copy = node;
             for (int& input : copy.inputs) input = renumbered[static_cast<size_t>(input)];
-            if (copy.op == Op::linear) {
+            if (copy.op == Op::linear || copy.op == Op::expert_linear) {
                 const ValueFormat format = activation_format(type_of_(copy.weights[0]));
                 copy.inputs[0] = in_format(copy.inputs[0], format);
             }

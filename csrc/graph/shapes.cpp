@@ -7,6 +7,7 @@ namespace {
 
 /// No model's heads are wider; the table is computed when a program is made.
 constexpr int64_t kMaxRopeDims = 1 << 16;
+constexpr int64_t kMaxExperts = 1 << 16;
 
 class NodeRules {
   public:
@@ -15,13 +16,28 @@ class NodeRules {
 
     void check() const {
         switch (node_.op) {
-            case Op::embed: expect(node_.rows == Rows::kStep, "rows n"); break;
+            case Op::embed:
+            case Op::embed_positions: expect(node_.rows == Rows::kStep, "rows n"); break;
             case Op::rope_table:
                 expect(node_.rows == Rows::kStep, "rows n");
                 expect(node_.width <= kMaxRopeDims && node_.integer("dims") == node_.width,
                        "a width of dims, at most 65536");
                 break;
-            case Op::rms_norm: expect(is_like(0), "its input's rows and width"); break;
+            case Op::rms_norm:
+            case Op::layer_norm:
+            case Op::gelu:
+            case Op::softcap:
+            case Op::scale:
+            case Op::add_row: expect(is_like(0), "its input's rows and width"); break;
+            case Op::slice: check_slice(); break;
+            case Op::topk_route: check_route(); break;
+            case Op::expert_linear: check_expert_linear(); break;
+            case Op::expert_sum:
+                expect(is_route(1) && input(0).rows == node_.rows &&
+                           input(0).width % n_used() == 0 &&
+                           input(0).width / n_used() == node_.width,
+                       "its width n_used times, and a route of the same rows");
+                break;
             case Op::linear: expect(input(0).rows == node_.rows, "its input's rows"); break;
             case Op::rope:
                 expect(node_.rows == Rows::kStep && is_like(0), "rows n and its input's width");
@@ -35,6 +51,7 @@ class NodeRules {
                        "keys and values of rows n and one width");
                 break;
             case Op::silu_mul:
+            case Op::gelu_mul:
             case Op::add: expect(is_like(0) && is_like(1), "its inputs' rows and width"); break;
             case Op::output_rows:
                 expect(node_.rows == Rows::kOutput && input(0).rows == Rows::kStep &&
@@ -46,6 +63,42 @@ class NodeRules {
     }
 
   private:
+    void check_slice() const {
+        const int64_t first = node_.integer("first");
+        expect(input(0).rows == node_.rows && first >= 0 && first < input(0).width &&
+                   node_.width <= input(0).width - first,
+               "columns of its input");
+    }
+
+    void check_route() const {
+        expect(input(0).rows == node_.rows && node_.width == 2 * n_used() &&
+                   n_used() <= input(0).width,
+               "a number and a share for each of n_used experts");
+    }
+
+    void check_expert_linear() const {
+        const int64_t n = n_used();
+        const int64_t n_experts = node_.integer("n_experts");
+        const Node& route = input(1);
+        expect(is_route(1) && route.op == Op::topk_route &&
+                   graph_.nodes[static_cast<size_t>(route.inputs[0])].width == n_experts,
+               "a route among n_experts");
+        expect(input(0).rows == node_.rows && node_.width % n == 0 &&
+                   (node_.integer("shared") != 0 || input(0).width % n == 0),
+               "widths that n_used divides");
+    }
+
+    /// Experts that a row uses; their numbers must be exact in float.
+    int64_t n_used() const {
+        const int64_t n = node_.integer("n_used");
+        expect(n > 0 && n <= kMaxExperts, "1 to 65536 experts");
+        return n;
+    }
+
+    bool is_route(size_t i) const {
+        return input(i).rows == node_.rows && input(i).width == 2 * n_used();
+    }
+
     void expect(bool ok, const char* expected) const {
         require(ok, ErrorKind::kFormat, "graph value %", index_, " (", op_name(node_.op),
                 "): expected ", expected);

@@ -69,8 +69,8 @@ inline constexpr int64_t kMatmulRows = 64;
 /// Bytes of MatmulArgs::scratch.
 inline constexpr int64_t kMatmulScratchBytes = 32768;
 
-/// Causal attention of some rows of one sequence over one KV head. Row r sits at position
-/// first_position + r and sees positions 0 … first_position + r.
+/// Attention of some rows of one sequence over one KV head. Row r sits at position
+/// first_position + r and sees the positions up to its own, or as n_seen and window say.
 struct AttentionArgs {
     const float* q;  // q[r * q_stride + g * head_dim + d]
     int64_t q_stride;
@@ -78,13 +78,16 @@ struct AttentionArgs {
     int64_t out_stride;
     int64_t n_rows;
     int64_t first_position;
-    int64_t group;  // query heads that share this KV head
+    int64_t n_seen;  // every row sees positions 0 … n_seen - 1; 0: those up to its own
+    int64_t window;  // of those up to its own, a row sees the last so many; 0: all
+    int64_t group;   // query heads that share this KV head
     int64_t head_dim;
     const uint8_t* const* pages;  // pages of the sequence
     int64_t k_offset;             // bytes into a page: keys, as core/kv_page.h lays them out
     int64_t v_offset;             // bytes into a page: values
     KvType kv_type;
     float scale;
+    float softcap;   // scores become softcap * tanh(score / softcap); 0: they stay
     float* scratch;  // attention_scratch_floats(n_rows * group, head_dim)
 };
 
@@ -105,9 +108,19 @@ static inline int64_t attention_partial_floats(int64_t n_queries, int64_t head_d
     return 2 * per_query_floats(n_queries) + n_queries * padded_head_dim(head_dim);
 }
 
-/// Tiles that the rows of a call see.
-static inline int64_t attention_tiles(int64_t first_position, int64_t n_rows) {
-    return (first_position + n_rows - 1) / kPageCells + 1;
+/// The tiles begin … end - 1 that the rows of a call see.
+struct TileRange {
+    int64_t begin;
+    int64_t end;
+};
+static inline TileRange attention_tiles(int64_t first_position, int64_t n_rows, int64_t n_seen,
+                                        int64_t window) {
+    const int64_t last = n_seen > 0 ? n_seen : first_position + n_rows;
+    const int64_t first = window > 0 ? first_position + 1 - window : 0;
+    return {(first > 0 ? first : 0) / kPageCells, (last - 1) / kPageCells + 1};
+}
+static inline TileRange attention_tiles(const AttentionArgs& a) {
+    return attention_tiles(a.first_position, a.n_rows, a.n_seen, a.window);
 }
 
 /// KernelTable::read_bytes reads whole runs of this many bytes.
@@ -141,10 +154,23 @@ struct KernelTable {
 
     /// out = x / sqrt(mean(x²) + eps) * weight.
     void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* out);
+    /// out = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias; bias may be null.
+    void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n,
+                       float* out);
     /// out = gate / (1 + exp(-gate)) * up.
     void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
+    /// out = gelu(x), by tanh or by erf. Source: arXiv:1606.08415, section 2.
+    void (*gelu)(const float* x, bool is_tanh, int64_t n, float* out);
+    /// out = gelu(gate) * up, by tanh.
+    void (*gelu_mul)(const float* gate, const float* up, int64_t n, float* out);
+    /// out = cap * tanh(x / cap).
+    void (*softcap)(const float* x, float cap, int64_t n, float* out);
     /// out = a + b.
     void (*add)(const float* a, const float* b, int64_t n, float* out);
+    /// out = x * factor.
+    void (*scale)(const float* x, float factor, int64_t n, float* out);
+    /// sum += x * factor, in one rounding.
+    void (*add_scaled)(const float* x, float factor, int64_t n, float* sum);
     /// Turns each pair (a, b) by its angle: (a cos - b sin, a sin + b cos). Pairs are neighbours if
     /// interleaved, else n_pairs apart.
     void (*rope)(const float* x, const float* cosines, const float* sines, int64_t n_pairs,
@@ -155,8 +181,9 @@ struct KernelTable {
     void (*exp)(const float* x, int64_t n, float* out);
     void (*attention)(const AttentionArgs& args);
     /// The same in two steps, so that threads may share one call's tiles: first what each of the
-    /// tiles tile_begin … tile_end contributes, to partials[tile * attention_partial_floats];
-    /// when all tiles are there, the results of queries begin … end, numbered row by row.
+    /// tiles tile_begin … tile_end contributes, to partials[i * attention_partial_floats] for the
+    /// i-th tile of attention_tiles; when all tiles are there, the results of queries begin … end,
+    /// numbered row by row.
     void (*attention_partials)(const AttentionArgs& args, int64_t tile_begin, int64_t tile_end,
                                float* partials);
     void (*attention_merge)(const AttentionArgs& args, int64_t begin, int64_t end,

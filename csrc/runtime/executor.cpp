@@ -46,6 +46,7 @@ Program::Program(std::string_view graph_text, const WeightSource& weights,
         require(backend_->supports(node), ErrorKind::kUnsupported, "op ", op_name(node.op),
                 " is not supported by backend ", backend_->name());
         operations_.push_back(backend_->bind(plan_, static_cast<int>(i), weights));
+        max_positions_ = std::min(max_positions_, operations_.back()->max_positions());
         if (node.op == Op::embed) {
             const int64_t rows = weights.get(node.weights[0], 0, node.width).rows;
             // With several embeddings an id has to be in all of them.
@@ -107,9 +108,12 @@ void Program::make_runs(const Batch& batch, KvCache& cache, StepState& state) co
                 "step: the rows of sequence ", sequence, " do not stand together");
         const int64_t first = cache.length_locked(sequence);
         const auto n_rows = static_cast<int64_t>(end - begin);
+        require(n_rows <= max_positions_ - first, ErrorKind::kContext, "step: the model has ",
+                max_positions_, " positions, which ", first, " and ", n_rows,
+                " more tokens exceed; shorten the text");
         state.run_sequences.push_back(sequence);
-        state.runs.push_back(
-            {static_cast<int64_t>(begin), n_rows, first, cache.reserve(sequence, n_rows)});
+        state.runs.push_back({static_cast<int64_t>(begin), n_rows, first,
+                              cache.rope_alpha_locked(sequence), cache.reserve(sequence, n_rows)});
         for (size_t i = begin; i < end; ++i) {
             state.positions[i] = static_cast<int32_t>(first + static_cast<int64_t>(i - begin));
         }

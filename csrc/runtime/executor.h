@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -64,6 +65,7 @@ class Program {
     std::vector<std::unique_ptr<Operation>> operations_;
     std::array<KvLayout, kKvTypes> kv_layouts_;  // by KvType
     int64_t vocab_size_ = 0;
+    int64_t max_positions_ = std::numeric_limits<int64_t>::max();
     const int fork_generation_;
     std::vector<AlignedBuffer> slots_;
     std::vector<AlignedBuffer> scratch_;

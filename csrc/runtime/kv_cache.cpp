@@ -1,6 +1,7 @@
 #include "runtime/kv_cache.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "core/checked.h"
@@ -36,9 +37,13 @@ KvCache::Sequence& KvCache::find(int64_t number) {
     return const_cast<Sequence&>(static_cast<const KvCache*>(this)->find(number));
 }
 
-int64_t KvCache::create() {
+int64_t KvCache::create(double rope_alpha) {
+    require(std::isfinite(rope_alpha) && rope_alpha >= 1.0, ErrorKind::kConfig,
+            "cache: expected a rope_alpha of at least 1, found ", rope_alpha);
     const auto guard = lock();
-    sequences_[next_] = Sequence{};
+    Sequence sequence;
+    sequence.rope_alpha = rope_alpha;
+    sequences_[next_] = std::move(sequence);
     return next_++;
 }
 
@@ -55,6 +60,10 @@ int64_t KvCache::length(int64_t sequence) const {
 
 int64_t KvCache::length_locked(int64_t sequence) const {
     return find(sequence).length;
+}
+
+double KvCache::rope_alpha_locked(int64_t sequence) const {
+    return find(sequence).rope_alpha;
 }
 
 void KvCache::truncate(int64_t sequence, int64_t n) {
@@ -74,6 +83,7 @@ int64_t KvCache::fork(int64_t sequence, int64_t n) {
     const auto n_pages = static_cast<std::ptrdiff_t>(pages_for(n));
     Sequence copy;
     copy.length = n;
+    copy.rope_alpha = source.rope_alpha;
     copy.pages.assign(source.pages.begin(), source.pages.begin() + n_pages);
     copy.addresses.assign(source.addresses.begin(), source.addresses.begin() + n_pages);
     sequences_[next_] = std::move(copy);

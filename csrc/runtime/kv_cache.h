@@ -22,8 +22,9 @@ class KvCache {
     /// Bytes of the pages allocated so far.
     int64_t allocated_bytes() const;
 
-    /// A new empty sequence's number.
-    int64_t create();
+    /// A new empty sequence's number. rope_alpha: what its rotary base is scaled by, as Run says.
+    /// Throws Error(kConfig) unless it is a finite number of at least 1.
+    int64_t create(double rope_alpha = 1.0);
     /// Forgets a sequence. Throws Error(kState) if there is none of that number, as all below.
     void release(int64_t sequence);
     int64_t length(int64_t sequence) const;
@@ -40,6 +41,7 @@ class KvCache {
         return std::unique_lock<std::mutex>(mutex_);
     }
     int64_t length_locked(int64_t sequence) const;
+    double rope_alpha_locked(int64_t sequence) const;
     /// Room for n more positions; the length stays. Throws Error(kContext) if the cache is full,
     /// Error(kResource) if memory is.
     uint8_t* const* reserve(int64_t sequence, int64_t n);
@@ -52,6 +54,7 @@ class KvCache {
     using Page = std::shared_ptr<AlignedBuffer>;
     struct Sequence {
         int64_t length = 0;
+        double rope_alpha = 1.0;
         std::vector<Page> pages;
         std::vector<uint8_t*> addresses;  // of the pages
     };

@@ -50,13 +50,15 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def build(config: type[T], group: Any, **parsed: Any) -> T:
-    """The config of a group of options whose fields have its names.
+    """The config of a group of options whose fields have its names; others it leaves out.
 
     Args: parsed: values that stand for the fields of these names.
     Raises: ConfigError that names the option instead of the field.
     """
     try:
-        return config(**{**asdict(group), **parsed})
+        known = {field.name for field in fields(config)}  # type: ignore[arg-type]
+        shared = {name: value for name, value in asdict(group).items() if name in known}
+        return config(**{**shared, **parsed})
     except ConfigError as error:
         field, colon, rest = str(error).partition(": ")
         types = get_type_hints(type(group), include_extras=True)

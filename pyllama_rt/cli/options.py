@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 
 from pyllama_rt.cli.grouped import build
-from pyllama_rt.config import LoadConfig, SamplingConfig, check_int
+from pyllama_rt.config import LoadConfig, RopeConfig, SamplingConfig, check_int
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,22 @@ class LoadOptions:
         typer.Option("--kv-type", metavar="TYPE", help="Type of the cache: f16, f32 or q8_0."),
     ] = "f16"
 
+    rope: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND[:FACTOR]",
+            help="Reach beyond the trained context: linear:4, yarn:4, ntk:2 (alpha) or adaptive, "
+            "which follows each text's length; none ignores what the file asks for.",
+        ),
+    ] = None
+    rope_base: Annotated[
+        float | None, typer.Option(metavar="X", help="Base of the rotary frequencies.")
+    ] = None
+
     def config(self) -> LoadConfig:
         """The same as a config. Raises: ConfigError for impossible values."""
-        return build(LoadConfig, self)
+        rope = RopeConfig() if self.rope is None else RopeConfig.parse(self.rope)
+        return build(LoadConfig, self, rope=replace(rope, base=self.rope_base))
 
 
 @dataclass(frozen=True)

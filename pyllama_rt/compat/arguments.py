@@ -36,17 +36,17 @@ LOAD_NEUTRAL: dict[str, object] = {
     "use_mlock": _ANY,
     "kv_overrides": _NONE,
     "n_ubatch": _ANY,
-    "rope_scaling_type": (None, -1),
-    "pooling_type": (-1,),
+    "rope_scaling_type": _ANY,
+    "pooling_type": (-1, 1, 2, 3),
     "attention_type": (-1,),
-    "rope_freq_base": (0.0,),
-    "rope_freq_scale": (0.0,),
-    "yarn_ext_factor": (-1.0,),
-    "yarn_attn_factor": (1.0,),
-    "yarn_beta_fast": (32.0,),
-    "yarn_beta_slow": (1.0,),
-    "yarn_orig_ctx": (0,),
-    "embedding": (False,),
+    "rope_freq_base": _ANY,
+    "rope_freq_scale": _ANY,
+    "yarn_ext_factor": _ANY,
+    "yarn_attn_factor": _ANY,
+    "yarn_beta_fast": _ANY,
+    "yarn_beta_slow": _ANY,
+    "yarn_orig_ctx": _ANY,
+    "embedding": (False, True),
     "offload_kqv": _ANY,
     "flash_attn": _ANY,
     "op_offload": _ANY,
@@ -63,7 +63,8 @@ LOAD_NEUTRAL: dict[str, object] = {
 }
 """What llama-cpp-python's `Llama` also takes, and the values that ask for nothing we lack.
 
-Any value where ignoring it changes no result: where memory lies, how a GPU would be used.
+Any value where ignoring it changes no result (where memory lies, how a GPU would be used) or where
+`Llama` looks at it.
 """
 
 SAMPLING_NEUTRAL: dict[str, object] = {

@@ -9,6 +9,7 @@ from pyllama_rt.chat.messages import Message, text_messages
 from pyllama_rt.chat.templates import ChatTemplate
 from pyllama_rt.compat import arguments as args
 from pyllama_rt.compat.describe import joined_chat_logprobs, joined_logprobs
+from pyllama_rt.compat.embeddings import EmbeddingLevel
 from pyllama_rt.compat.responses import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -18,14 +19,14 @@ from pyllama_rt.compat.responses import (
     chat_chunks,
     completion_chunks,
 )
-from pyllama_rt.compat.texts import Prompt, Request, TextLevel
+from pyllama_rt.compat.texts import Prompt, Request
 from pyllama_rt.compat.tokens import Criteria, Processors
 from pyllama_rt.engine.prompts import chat_template
 
 Bias = Mapping[int, float] | Mapping[str, float] | None
 
 
-class Llama(TextLevel):
+class Llama(EmbeddingLevel):
     """A model with one sequence of tokens, under the names of llama-cpp-python.
 
     Calls from several threads take turns; a stream takes one turn per chunk and stays correct

@@ -12,6 +12,7 @@ import numpy as np
 
 from pyllama_rt.closing import Closing
 from pyllama_rt.compat import arguments as args
+from pyllama_rt.compat.loading import load_choices
 from pyllama_rt.compat.vocabulary import Vocabulary, metadata_texts
 from pyllama_rt.config import LoadConfig, SamplingConfig, check_int
 from pyllama_rt.engine.generate import (
@@ -67,7 +68,8 @@ class TokenLevel(Vocabulary, Closing):
             chat_format: llama-2, alpaca or chatml instead of the model file's own template.
             type_k, type_v: "f16", "f32" or "q8_0" (or ggml's numbers 1, 0, 8), both the same.
             verbose: Say in one line on stderr what was loaded.
-            theirs: Further arguments of llama-cpp-python at values that ask for nothing.
+            theirs: Further arguments of llama-cpp-python: those that `load_choices` reads, and
+                others at values that ask for nothing.
         Raises: PyllamaRtError of the class that fits; TypeError for an unknown argument.
         """
         args.check_neutral("Llama.__init__", args.LOAD_NEUTRAL, theirs)
@@ -92,6 +94,7 @@ class TokenLevel(Vocabulary, Closing):
                 n_threads_batch=n_threads_batch,
                 n_batch=n_batch,
                 kv_type=args.cache_type(type_k, type_v),
+                **load_choices(theirs),
             )
         )
 

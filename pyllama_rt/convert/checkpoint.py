@@ -11,6 +11,7 @@ from typing import Any
 
 from pyllama_rt.convert.lazy_tensor import LazyTensor
 from pyllama_rt.errors import FormatError, UnsupportedError
+from pyllama_rt.models.config import TransformerConfig
 from pyllama_rt.models.registry import Architecture
 
 
@@ -28,7 +29,7 @@ class Checkpoint:
     name: str
     files: tuple[Path, ...]
     architecture: Architecture
-    config: Any
+    config: TransformerConfig
     vocabulary: Mapping[str, Any]
     tensors: tuple[LazyTensor, ...]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pyllama_rt.convert.adapter import Adapter
-from pyllama_rt.convert.apply_adapters import check_adapter
+from pyllama_rt.convert.apply_adapters import check_deltas, without_prefix
 from pyllama_rt.convert.lora_base import EMBEDDING, LoraBase, Slot, open_shapes
 from pyllama_rt.convert.low_rank import F32, Floats, LowRank
 from pyllama_rt.convert.peft_adapter import open_peft_adapter
@@ -29,6 +30,8 @@ from pyllama_rt.formats.gguf_adapter import (
     NORMS_KEY,
     TYPE_KEY,
 )
+
+_SUFFIXES = (A_SUFFIX, B_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -73,17 +76,69 @@ def convert_adapter(
                 f"{tensor.source}: an adapter file can only add to tensors, not replace them; "
                 "merge it into the base with pyllama-rt merge-lora"
             )
-        check_adapter(model, opened)
+        opened = without_prefix(opened, model)
+        check_deltas(model, opened, {slot.hf: slot.shape for slot in model.slots})
         return _write(opened, model, target, progress)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What is added to one tensor of the file. deltas: one, for a stack one (or None) an expert."""
+
+    name: str
+    shape: tuple[int, ...]
+    deltas: tuple[LowRank | None, ...]
+
+    @property
+    def known(self) -> list[LowRank]:
+        """Those that the adapter has."""
+        return [delta for delta in self.deltas if delta is not None]
+
+    @property
+    def rank(self) -> int:
+        """The largest of all."""
+        return max(delta.rank for delta in self.known)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of `lora_a` and `lora_b`."""
+        *stack, rows, columns = self.shape
+        if self.name == EMBEDDING:
+            return (rows, self.rank), (columns, self.rank)
+        return (*stack, self.rank, columns), (*stack, rows, self.rank)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of both matrices."""
+        return sum(4 * math.prod(shape) for shape in self.shapes)
+
+    def matrices(self, alpha: float) -> tuple[Floats, Floats]:
+        """`lora_a` and `lora_b`. Ranks below the largest, and experts without, are filled with 0.
+
+        Args: alpha: that of the file; what it does not say of a scale is multiplied into `lora_b`.
+        """
+        shape_a, shape_b = self.shapes
+        a, b = np.zeros(shape_a, "<f4"), np.zeros(shape_b, "<f4")
+        for number, delta in enumerate(self.deltas):
+            if delta is None:
+                continue
+            left, right = delta.load()
+            factor = np.float32(delta.scale * self.rank / alpha)
+            if self.name == EMBEDDING:
+                a[:], b[:] = left, right.T * factor
+            else:
+                a.reshape(-1, *shape_a[-2:])[number, : delta.rank] = right
+                b.reshape(-1, *shape_b[-2:])[number, :, : delta.rank] = left * factor
+        return a, b
 
 
 def _write(
     adapter: Adapter, base: LoraBase, target: Path, progress: Progress | None
 ) -> ConvertedAdapter:
-    pairs = [(slot, adapter.deltas[slot.hf]) for slot in base.slots if slot.hf in adapter.deltas]
-    alpha = _common_alpha(delta for _, delta in pairs)
-    sizes = {slot.gguf: _n_bytes(delta) for slot, delta in pairs}
-    n_total, n_done = sum(sizes.values()), 0
+    pairs = list(_pairs(adapter, base))
+    deltas = [delta for pair in pairs for delta in pair.known]
+    alpha = _common_alpha(deltas)
+    n_total, n_done = sum(pair.n_bytes for pair in pairs), 0
     norms = base.norms_digest()
     with GgufWriter(target) as writer:
         writer.add("general.architecture", base.architecture.name)
@@ -93,43 +148,32 @@ def _write(
         writer.add(ALPHA_KEY, alpha, ValueType.FLOAT32)
         if norms is not None:
             writer.add(NORMS_KEY, norms)
-        for slot, delta in pairs:
-            for suffix, shape in zip((A_SUFFIX, B_SUFFIX), _shapes(slot, delta), strict=True):
-                writer.declare(slot.gguf + suffix, shape, F32)
-        for slot, delta in pairs:
-            for suffix, matrix in zip(
-                (A_SUFFIX, B_SUFFIX), _matrices(slot, delta, alpha), strict=True
-            ):
-                writer.write_tensor(slot.gguf + suffix, np.ascontiguousarray(matrix, "<f4"))
-            n_done += sizes[slot.gguf]
+        for pair in pairs:
+            for suffix, shape in zip(_SUFFIXES, pair.shapes, strict=True):
+                writer.declare(pair.name + suffix, shape, F32)
+        for pair in pairs:
+            for suffix, matrix in zip(_SUFFIXES, pair.matrices(alpha), strict=True):
+                writer.write_tensor(pair.name + suffix, matrix)
+            n_done += pair.n_bytes
             if progress is not None:
-                progress(slot.gguf, n_done, n_total)
-    return ConvertedAdapter(len(pairs), n_total, tuple(sorted({d.rank for _, d in pairs})))
+                progress(pair.name, n_done, n_total)
+    return ConvertedAdapter(len(pairs), n_total, tuple(sorted({d.rank for d in deltas})))
+
+
+def _pairs(adapter: Adapter, base: LoraBase) -> Iterator[_Pair]:
+    """Those of the file, in the order of the base."""
+    by_tensor: dict[str, list[Slot]] = {}
+    for slot in base.slots:
+        by_tensor.setdefault(slot.gguf, []).append(slot)
+    for name, slots in by_tensor.items():
+        found = ((slot, adapter.deltas.get(slot.hf)) for slot in slots)
+        deltas = tuple(d and slot.between(d, "hf", "gguf") for slot, d in found)
+        if any(deltas):
+            stack = () if slots[0].expert is None else (len(slots),)
+            yield _Pair(name, (*stack, *slots[0].shape), deltas)
 
 
 def _common_alpha(deltas: Iterable[LowRank]) -> float:
     """What most pairs were scaled with, in the single precision of the file."""
     counts = Counter(float(np.float32(delta.scale * delta.rank)) for delta in deltas)
     return counts.most_common(1)[0][0]
-
-
-def _n_bytes(delta: LowRank) -> int:
-    return 4 * delta.rank * (delta.shape[0] + delta.shape[1])
-
-
-def _shapes(slot: Slot, delta: LowRank) -> tuple[tuple[int, int], tuple[int, int]]:
-    rows, columns = delta.shape
-    if slot.gguf == EMBEDDING:
-        return (rows, delta.rank), (columns, delta.rank)
-    return (delta.rank, columns), (rows, delta.rank)
-
-
-def _matrices(slot: Slot, delta: LowRank, alpha: float) -> tuple[Floats, Floats]:
-    """`lora_a` and `lora_b` of the file."""
-    left, right = delta.load()
-    if slot.order is not None:
-        left = left[slot.order]
-    factor = np.float32(delta.scale * delta.rank / alpha)
-    if slot.gguf == EMBEDDING:
-        return left, right.T * factor
-    return right, left * factor

@@ -5,39 +5,44 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from pyllama_rt.convert.checkpoint import Checkpoint, naming
 from pyllama_rt.convert.huggingface_vocabulary import read_vocabulary
 from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.convert.lazy_tensor import LazyTensor
 from pyllama_rt.convert.safetensors_shards import INDEX, Stored, open_shards
-from pyllama_rt.convert.transforms import row_order
+from pyllama_rt.convert.transforms import TRANSPOSE, added, row_order
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, did_you_mean, shown
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
+from pyllama_rt.models.config import TransformerConfig
+from pyllama_rt.models.gguf_config import divisor_tensors
 from pyllama_rt.models.hf_keys import check_hf_keys
 from pyllama_rt.models.registry import Architecture, TensorSpec, architecture_of_hf
 
 _FLOATS = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
-_IGNORED = re.compile(r".*\.rotary_emb\.inv_freq")
 _LAYER = re.compile(r"model\.layers\.([0-9]{1,5})\.")
 _COMPARE_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedTensor:
-    """One tensor of an architecture, for one layer of one config."""
+    """One tensor of an architecture, for one layer of one config.
+
+    hf: its names in a checkpoint, of which GGUF stacks several. sizes: behind the shape's symbols.
+    """
 
     spec: TensorSpec
     gguf: str
-    hf: str
+    hf: tuple[str, ...]
     shape: tuple[int, ...]
-    dims: dict[str, int]
+    sizes: dict[str, int]
 
 
-def read_config(path: Path) -> tuple[Architecture, Any, JsonMetadata]:
+def read_config(path: Path) -> tuple[Architecture, TransformerConfig, JsonMetadata]:
     """The architecture and config in a config.json, and the file itself.
 
     Raises: ConfigError if there is no such file; FormatError, UnsupportedError for what it says.
@@ -57,15 +62,20 @@ def read_config(path: Path) -> tuple[Architecture, Any, JsonMetadata]:
         return architecture, config, reader
 
 
-def expected_tensors(architecture: Architecture, config: Any) -> Iterator[ExpectedTensor]:
+def expected_tensors(
+    architecture: Architecture, config: TransformerConfig
+) -> Iterator[ExpectedTensor]:
     """Every tensor that the config promises, optional ones included: per-model ones first."""
-    shared = [spec for spec in architecture.tensors if "{i}" not in spec.gguf]
-    per_layer = [spec for spec in architecture.tensors if "{i}" in spec.gguf]
+    tensors = architecture.tensors(config)
+    shared = [spec for spec in tensors if "{i}" not in spec.gguf]
+    per_layer = [spec for spec in tensors if "{i}" in spec.gguf]
     for layer, specs in [(0, shared), *((i, per_layer) for i in range(config.n_layers))]:
-        dims = architecture.dims(config, layer)
+        sizes = config.sizes(layer)
         for spec in specs:
             gguf, hf = (name.replace("{i}", str(layer)) for name in (spec.gguf, spec.hf))
-            yield ExpectedTensor(spec, gguf, hf, tuple(dims[s] for s in spec.shape), dims)
+            n_parts = sizes["experts"] if "{e}" in hf else 1
+            names = tuple(hf.replace("{e}", str(part)) for part in range(n_parts))
+            yield ExpectedTensor(spec, gguf, names, tuple(sizes[s] for s in spec.shape), sizes)
 
 
 def open_huggingface(folder: Path, stack: ExitStack) -> Checkpoint:
@@ -76,15 +86,16 @@ def open_huggingface(folder: Path, stack: ExitStack) -> Checkpoint:
     """
     config_path = folder / "config.json"
     architecture, config, reader = read_config(config_path)
-    stored = open_shards(folder, stack)
+    stored = _without_prefix(open_shards(folder, stack), architecture)
     expected = list(expected_tensors(architecture, config))
     _check_names(stored, expected, config_path)
-    is_tied = _is_tied(stored, reader)
+    is_tied = _is_tied(stored, expected, reader)
     tensors = tuple(
-        _tensor(e, stored[e.hf])
+        _tensor(e, [stored[name] for name in e.hf])
         for e in expected
-        if e.hf in stored and not (is_tied and e.gguf == "output.weight")
+        if e.hf[0] in stored and not (is_tied and e.gguf == "output.weight")
     )
+    tensors += tuple(_divisors(config, config_path))
     vocabulary = read_vocabulary(folder, reader, config.vocab_size)
     used = {file.path for file, _ in stored.values()}
     return Checkpoint(
@@ -98,20 +109,30 @@ def open_huggingface(folder: Path, stack: ExitStack) -> Checkpoint:
     )
 
 
+def _without_prefix(stored: dict[str, Stored], architecture: Architecture) -> dict[str, Stored]:
+    """The tensors that the graph reads, by names without the architecture's prefix."""
+    ignored = re.compile(architecture.hf_ignored)
+    prefix = architecture.hf_prefix
+    found = {name.removeprefix(prefix): entry for name, entry in stored.items()}
+    return {name: entry for name, entry in found.items() if not ignored.fullmatch(name)}
+
+
 def _check_names(
     stored: dict[str, Stored], expected: list[ExpectedTensor], config_path: Path
 ) -> None:
     """Raises FormatError for tensors that are missing, and for those that nothing would read."""
-    known = {e.hf for e in expected}
+    known = {name for e in expected for name in e.hf}
     for e in expected:
-        if e.hf not in stored and not e.spec.optional:
+        for name in e.hf:
+            if name in stored or e.spec.optional:
+                continue
             raise FormatError(
-                f"{config_path}: it promises tensor {e.hf}, which the checkpoint does not hold"
-                f"{did_you_mean(e.hf, set(stored) - known)}; check num_hidden_layers and that "
+                f"{config_path}: it promises tensor {name}, which the checkpoint does not hold"
+                f"{did_you_mean(name, set(stored) - known)}; check num_hidden_layers and that "
                 "every shard is there"
             )
     for name, (file, _) in stored.items():
-        if name in known or _IGNORED.fullmatch(name):
+        if name in known:
             continue
         layer = _LAYER.match(name)
         hint = (
@@ -122,13 +143,19 @@ def _check_names(
         raise FormatError(f"{file.path}: unexpected tensor {shown(name)}: {hint}")
 
 
-def _is_tied(stored: dict[str, Stored], reader: JsonMetadata) -> bool:
+def _is_tied(
+    stored: dict[str, Stored], expected: list[ExpectedTensor], reader: JsonMetadata
+) -> bool:
     """Whether the head is the embedding.
 
     Raises: FormatError if config.json and the tensors contradict one another.
     """
+    names = {e.gguf: e.hf[0] for e in expected}
+    if "output.weight" not in names:
+        return False
+    head, embedding = names["output.weight"], names["token_embd.weight"]
     declared = reader.get_bool("tie_word_embeddings", None)
-    has_head = "lm_head.weight" in stored
+    has_head = head in stored
     if declared is False and not has_head:
         raise FormatError.at(
             reader.source,
@@ -138,7 +165,7 @@ def _is_tied(stored: dict[str, Stored], reader: JsonMetadata) -> bool:
         )
     if not has_head:
         return True
-    if declared and not _same_bytes(stored["lm_head.weight"], stored["model.embed_tokens.weight"]):
+    if declared and not _same_bytes(stored[head], stored[embedding]):
         raise FormatError.at(
             reader.source,
             "tie_word_embeddings",
@@ -156,7 +183,29 @@ def _same_bytes(a: Stored, b: Stored) -> bool:
     )
 
 
-def _tensor(expected: ExpectedTensor, stored: Stored) -> LazyTensor:
+def _tensor(expected: ExpectedTensor, parts: list[Stored]) -> LazyTensor:
+    """The tensor, or the stack of the experts' tensors."""
+    shape = expected.shape[1:] if "{e}" in expected.spec.hf else expected.shape
+    first, *rest = [_part(expected, shape, stored) for stored in parts]
+    if not rest:
+        return first
+    return replace(first, shape=expected.shape, rest=tuple(rest))
+
+
+def _divisors(config: TransformerConfig, source: Path) -> Iterator[LazyTensor]:
+    """What config.json tells of rotary frequencies and GGUF keeps as tensors."""
+    for name, values in divisor_tensors(config).items():
+        array = np.array(values, "<f4")
+        yield LazyTensor(
+            name=name,
+            shape=array.shape,
+            type=TENSOR_TYPES["f32"],
+            data=memoryview(array.tobytes()),
+            source=f"{source}: tensor {name}",
+        )
+
+
+def _part(expected: ExpectedTensor, shape: tuple[int, ...], stored: Stored) -> LazyTensor:
     file, entry = stored
     source = f"{file.path}: tensor {shown(entry.name)}"
     if entry.dtype not in _FLOATS:
@@ -164,16 +213,21 @@ def _tensor(expected: ExpectedTensor, stored: Stored) -> LazyTensor:
             f"{source}: weights of dtype {entry.dtype} are not supported; expected "
             f"{', '.join(_FLOATS)}"
         )
-    if entry.shape != expected.shape:
+    transform = expected.spec.transform
+    is_transposed = transform == TRANSPOSE
+    wanted = shape[::-1] if is_transposed else shape
+    if entry.shape != wanted:
         raise FormatError(
-            f"{source}: expected shape {list(expected.shape)}, as config.json has "
+            f"{source}: expected shape {list(wanted)}, as config.json has "
             f"{' × '.join(expected.spec.shape)}, found {list(entry.shape)}"
         )
     return LazyTensor(
         name=expected.gguf,
-        shape=entry.shape,
+        shape=shape,
         type=TENSOR_TYPES[_FLOATS[entry.dtype]],
         data=file.data(entry.name),
         source=source,
-        order=row_order(expected.spec.transform, entry.shape[0], expected.dims),
+        order=row_order(transform, shape[0], expected.sizes),
+        added=added(transform),
+        transposed=is_transposed,
     )

@@ -24,7 +24,9 @@ class LazyTensor:
 
     name: its GGUF name. shape: outermost first. type: as stored. data: its bytes.
     order: which stored row becomes row i, None for the stored order.
-    source: file and name to blame in messages.
+    source: file and name to blame in messages. added: to every element. transposed: whether a
+    matrix of floats is stored so. rest: the tensors that follow it in a stack; shape is that of
+    all, the others are those of the first.
     """
 
     name: str
@@ -33,6 +35,9 @@ class LazyTensor:
     data: memoryview
     source: str
     order: RowOrder | None = None
+    added: float = 0.0
+    transposed: bool = False
+    rest: tuple[LazyTensor, ...] = ()
 
     @property
     def n_elements(self) -> int:
@@ -47,12 +52,25 @@ class LazyTensor:
         """
         is_vector = len(self.shape) == 1
         width = 1 if is_vector and self.order is not None else self.shape[-1]
-        rows = np.frombuffer(self.data, np.uint8).reshape(-1, self.type.row_bytes(width))
+        n_rows = self.n_elements // width // (1 + len(self.rest))
         step = max(1, CHUNK_ELEMENTS // width)
-        for start in range(0, len(rows), step):
-            stop = min(start + step, len(rows))
-            chunk = rows[start:stop] if self.order is None else rows[self.order[start:stop]]
+        for start in range(0, n_rows, step):
+            chunk = self._rows(start, min(start + step, n_rows), width)
             yield self._encode(chunk, width, target, n_threads)
+        for tensor in self.rest:
+            yield from tensor.encoded(target, n_threads)
+
+    def _rows(self, start: int, stop: int, width: int) -> NDArray[np.uint8]:
+        """Rows of the result as the bytes of the stored type: (stop - start, row bytes)."""
+        if self.transposed:
+            size = self.type.row_bytes(1)
+            stored = np.frombuffer(self.data, np.uint8).reshape(width, -1, size)
+            turned: NDArray[np.uint8] = (
+                stored[:, start:stop].swapaxes(0, 1).reshape(stop - start, -1)
+            )
+            return turned
+        rows = np.frombuffer(self.data, np.uint8).reshape(-1, self.type.row_bytes(width))
+        return rows[start:stop] if self.order is None else rows[self.order[start:stop]]
 
     def _encode(
         self, chunk: NDArray[np.uint8], width: int, target: TensorType, n_threads: int | None
@@ -66,7 +84,9 @@ class LazyTensor:
                 f"{self.source}: expected finite weights, found NaN or infinity; the checkpoint is "
                 "broken, fetch or export it again"
             )
-        if target == self.type:
+        if self.added:
+            values = values + np.float32(self.added)
+        elif target == self.type:
             return chunk
         try:
             return quantize(values, target.name, n_threads=n_threads)

@@ -18,19 +18,20 @@ from pyllama_rt.convert.vocabulary_draft import SpecialId, VocabularyDraft
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, shown
 from pyllama_rt.formats.mapped_file import MappedFile
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
-from pyllama_rt.models.llama import LlamaConfig
+from pyllama_rt.models.config import TransformerConfig
 from pyllama_rt.models.reading import MAX_LAYERS, MAX_WIDTH, check_count, head_width, renamed
 from pyllama_rt.models.registry import architecture
+from pyllama_rt.models.rope import Rope
 from pyllama_rt.tokenizer.model_proto import BYTE, CONTROL, NORMAL, UNKNOWN
 
 _HEADER = struct.Struct("<7i")
 _FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
 _HEADER_NAMES = {
-    "llama.attention.head_count_kv": "n_kv_heads",
-    "llama.attention.key_length": "dim / n_heads",
-    "llama.rope.dimension_count": "dim / n_heads",
+    "attention.head_count_kv": "n_kv_heads",
+    "attention.key_length": "dim / n_heads",
+    "rope.dimension_count": "dim / n_heads",
 }
-"""What LlamaConfig checks, as the header calls it."""
+"""What TransformerConfig checks, as the header calls it."""
 
 _LATER_VERSIONS = b"24ka"  # 0x616b3432, the magic number of versions 1 and 2
 _TOKEN = struct.Struct("<fi")
@@ -50,8 +51,8 @@ _ORDER = (
     ("blk.{i}.ffn_down.weight", ("dim", "hidden"), True),
     ("blk.{i}.ffn_up.weight", ("hidden", "dim"), True),
     ("output_norm.weight", ("dim",), False),
-    ("", ("ctx", "rope"), False),  # cosines and sines, which are computed here
-    ("", ("ctx", "rope"), False),
+    ("", ("n_ctx", "pairs"), False),  # cosines and sines, which are computed here
+    ("", ("n_ctx", "pairs"), False),
     ("output.weight", ("vocab", "dim"), False),
 )
 
@@ -80,7 +81,7 @@ def open_llama2c(path: Path, stack: ExitStack, tokenizer: Path | None = None) ->
     )
 
 
-def _read_header(view: memoryview, path: Path) -> tuple[LlamaConfig, bool]:
+def _read_header(view: memoryview, path: Path) -> tuple[TransformerConfig, bool]:
     if len(view) < _HEADER.size:
         raise FormatError.at(path, "header", expected="28 bytes", found=len(view), offset=0)
     if view[:4] == _LATER_VERSIONS:
@@ -96,7 +97,7 @@ def _read_header(view: memoryview, path: Path) -> tuple[LlamaConfig, bool]:
     n = values["n_layers"]
     head_dim = head_width("n_heads", values["dim"], values["n_heads"])
     with renamed(_HEADER_NAMES):
-        config = LlamaConfig(
+        config = TransformerConfig(
             n_layers=n,
             dim=values["dim"],
             hidden_dim=(values["hidden_dim"],) * n,
@@ -105,19 +106,19 @@ def _read_header(view: memoryview, path: Path) -> tuple[LlamaConfig, bool]:
             head_dim=head_dim,
             vocab_size=values["vocab_size"],
             n_ctx_train=values["seq_len"],
-            rms_norm_eps=1e-5,
-            rope_dims=head_dim,
+            norm_eps=1e-5,
+            rope=Rope(head_dim),
         )
     return config, is_tied
 
 
 def _tensors(
-    view: memoryview, config: LlamaConfig, is_tied: bool, path: Path
+    view: memoryview, config: TransformerConfig, is_tied: bool, path: Path
 ) -> Iterator[LazyTensor]:
     """The tensors in the order of the file, whose size must be exactly what they need."""
-    dims = {**architecture("llama").dims(config, 0), "ctx": config.n_ctx_train}
+    sizes = {**config.sizes(0), "pairs": config.head_dim // 2}
     rows = [row for row in _ORDER if row[0] != "output.weight" or not is_tied]
-    shapes = [tuple(dims[symbol] for symbol in symbols) for _, symbols, _ in rows]
+    shapes = [tuple(sizes[symbol] for symbol in symbols) for _, symbols, _ in rows]
     repeats = [config.n_layers if per_layer else 1 for _, _, per_layer in rows]
     n_bytes = _HEADER.size + 4 * sum(
         math.prod(shape) * n for shape, n in zip(shapes, repeats, strict=True)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pyllama_rt.convert.adapter import Layout
 from pyllama_rt.convert.checkpoint import Checkpoint, naming
-from pyllama_rt.convert.huggingface import expected_tensors, open_huggingface, read_config
+from pyllama_rt.convert.huggingface import (
+    ExpectedTensor,
+    expected_tensors,
+    open_huggingface,
+    read_config,
+)
 from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.convert.lazy_tensor import LazyTensor
-from pyllama_rt.convert.low_rank import F32
-from pyllama_rt.convert.transforms import RowOrder, row_order
+from pyllama_rt.convert.low_rank import F32, LowRank
+from pyllama_rt.convert.transforms import TRANSPOSE, RowOrder, added, row_order
 from pyllama_rt.errors import ConfigError, FormatError
 from pyllama_rt.formats.gguf import GgufFile
 from pyllama_rt.formats.gguf_adapter import check_is_model, is_norm, norms_digest
+from pyllama_rt.models.config import TransformerConfig
 from pyllama_rt.models.registry import Architecture, architecture
 
 HEAD, EMBEDDING = "output.weight", "token_embd.weight"
@@ -27,28 +32,45 @@ HEAD, EMBEDDING = "output.weight", "token_embd.weight"
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One tensor of a base.
+    """One tensor of a checkpoint, and where it lies in a GGUF file.
 
-    gguf, hf: its names. shape: in both formats. order: which row of a Hugging Face checkpoint is
-    row i of a GGUF file, None: row i. has_vocab_rows: whether it grows with the vocabulary.
+    gguf, hf: its names. shape: in GGUF. order: which row of the checkpoint is row i of the file,
+    None: row i. added, transposed: on the way to GGUF, as in LazyTensor. has_vocab_rows: whether it
+    grows with the vocabulary. expert: its place in the stack of that name, None: it is the whole.
     """
 
     gguf: str
     hf: str
     shape: tuple[int, ...]
     order: RowOrder | None
+    added: float
+    transposed: bool
     has_vocab_rows: bool
+    expert: int | None
 
-    def name(self, layout: Layout) -> str:
-        """Its name there."""
-        return self.hf if layout == "hf" else self.gguf
+    def in_layout(self, layout: Layout, tensor: LazyTensor) -> LazyTensor:
+        """A checkpoint's tensor as it lies there. Args: tensor: its bytes, rows as in `hf`."""
+        if layout == "hf":
+            shape = tensor.shape[::-1] if tensor.transposed else tensor.shape
+            return replace(
+                tensor, name=self.hf, shape=shape, order=None, added=0.0, transposed=False
+            )
+        shape = tensor.shape[::-1] if self.transposed else tensor.shape
+        return replace(
+            tensor, name=self.gguf, shape=shape,
+            order=self.order, added=self.added, transposed=self.transposed,
+        )  # fmt: skip
 
-    def order_between(self, source: Layout, target: Layout) -> RowOrder | None:
-        """Which row of `source` is row i of `target`, None: row i."""
-        if source == target or self.order is None:
-            return None
+    def between(self, delta: LowRank, source: Layout, target: Layout) -> LowRank:
+        """What is added to the tensor in `source`, as it is added in `target`."""
+        if source == target:
+            return delta
+        if self.transposed:
+            return delta.swapped()
+        if self.order is None:
+            return delta
         inverse: RowOrder = np.argsort(self.order)
-        return self.order if target == "gguf" else inverse
+        return replace(delta, order=self.order if target == "gguf" else inverse)
 
 
 @dataclass(frozen=True)
@@ -130,14 +152,12 @@ def _base(
     path: Path,
     files: Iterable[Path],
     arch: Architecture,
-    config: Any,
+    config: TransformerConfig,
     tensors: Mapping[str, LazyTensor] | None,
 ) -> LoraBase:
     slots: list[Slot] = []
     absent: list[Slot] = []
     for e in expected_tensors(arch, config):
-        order = row_order(e.spec.transform, e.shape[0], e.dims)
-        slot = Slot(e.gguf, e.hf, e.shape, order, e.spec.shape[0] == "vocab")
         found = None if tensors is None else tensors.get(e.gguf)
         if found is not None and found.shape != e.shape:
             raise FormatError(
@@ -146,5 +166,23 @@ def _base(
             )
         if found is None and tensors is not None and not e.spec.optional:
             raise FormatError(f"{path}: expected tensor {e.gguf}, found no such tensor")
-        (slots if tensors is None or found is not None else absent).append(slot)
+        (slots if tensors is None or found is not None else absent).extend(_slots(e))
     return LoraBase(path, tuple(files), arch, tuple(slots), tuple(absent), tensors or {})
+
+
+def _slots(expected: ExpectedTensor) -> Iterator[Slot]:
+    """One for each tensor of a checkpoint that is part of it."""
+    is_stack = "{e}" in expected.spec.hf
+    shape = expected.shape[1:] if is_stack else expected.shape
+    transform = expected.spec.transform
+    for number, name in enumerate(expected.hf):
+        yield Slot(
+            gguf=expected.gguf,
+            hf=name,
+            shape=shape,
+            order=row_order(transform, shape[0], expected.sizes),
+            added=added(transform),
+            transposed=transform == TRANSPOSE,
+            has_vocab_rows=expected.spec.shape[0] == "vocab",
+            expert=number if is_stack else None,
+        )

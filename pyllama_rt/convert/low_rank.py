@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One matrix of a product, as stored or with its last two axes swapped."""
+    """One matrix of a product, as stored or transposed."""
 
     tensor: LazyTensor
     transposed: bool = False
@@ -29,14 +29,13 @@ class Factor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the matrix as it is used."""
-        *experts, rows, columns = self.tensor.shape
-        return (*experts, columns, rows) if self.transposed else self.tensor.shape
+        return self.tensor.shape[::-1] if self.transposed else self.tensor.shape
 
     def load(self) -> Floats:
         """The numbers. Raises: NumericsError naming the tensor if one is not finite."""
         parts = [chunk.reshape(-1) for chunk in self.tensor.encoded(F32, None)]
         stored: Floats = np.concatenate(parts).view("<f4").reshape(self.tensor.shape)
-        return stored.swapaxes(-1, -2) if self.transposed else stored
+        return stored.T if self.transposed else stored
 
     def swapped(self) -> Factor:
         """The transposed matrix."""
@@ -45,10 +44,10 @@ class Factor:
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """What an adapter adds to a tensor: `scale · left @ right`.
+    """What an adapter adds to a matrix: `scale · left @ right`.
 
-    left: (…, rows, rank). right: (…, rank, columns). Leading axes are experts.
-    order: which row of the product is added to row i of the tensor, None: row i.
+    left: (rows, rank). right: (rank, columns); in a pair of a GGUF file both may have experts
+    before that, see `part`. order: which row of the product is added to row i, None: row i.
     source: adapter and tensor to blame in messages.
     """
 
@@ -61,36 +60,35 @@ class LowRank:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the product."""
-        return (*self.left.shape[:-1], self.right.shape[-1])
+        return self.left.shape[0], self.right.shape[1]
 
     @property
     def rank(self) -> int:
         """Columns of the left matrix."""
-        return self.left.shape[-1]
+        return self.left.shape[1]
+
+    def part(self, expert: int) -> LowRank:
+        """What is added to the matrix of one expert."""
+        left, right = Factor(nth(self.left.tensor, expert)), Factor(nth(self.right.tensor, expert))
+        return replace(self, left=left, right=right)
+
+    def swapped(self) -> LowRank:
+        """The transposed product."""
+        return replace(self, left=self.right.swapped(), right=self.left.swapped())
 
     def load(self) -> tuple[Floats, Floats]:
-        """Both matrices, rows in the order of the tensor."""
+        """Both matrices, rows in the order of the tensor that they are added to."""
         left, right = self.left.load(), self.right.load()
         return (left if self.order is None else left[self.order]), right
 
-    def opened(self) -> Callable[[int, int], Floats]:
-        """A function that gives rows start to stop of the product, experts one after the other."""
-        left, right = self.load()
-        n_rows, rank = left.shape[-2:]
-        lefts, rights = left.reshape(-1, n_rows, rank), right.reshape(-1, rank, right.shape[-1])
 
-        def rows(start: int, stop: int) -> Floats:
-            parts = []
-            while start < stop:
-                expert, row = divmod(start, n_rows)
-                n = min(stop - start, n_rows - row)
-                parts.append(lefts[expert, row : row + n] @ rights[expert])
-                start += n
-            product: Floats = np.concatenate(parts)
-            product *= np.float32(self.scale)
-            return product
-
-        return rows
+def nth(stack: LazyTensor, index: int) -> LazyTensor:
+    """One tensor of a stack, whether it lies in one piece or in several."""
+    shape = stack.shape[1:]
+    if stack.rest:
+        return replace((stack, *stack.rest)[index], shape=shape, rest=())
+    n_bytes = len(stack.data) // stack.shape[0]
+    return replace(stack, shape=shape, data=stack.data[index * n_bytes : (index + 1) * n_bytes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,8 @@ class MergedTensor:
     """A tensor of a base with what adapters make of it, computed while it is written.
 
     name, shape: of the result. type: that the base stores it in. source: the base's tensor, or
-    what replaces it. deltas: what is added, in order.
+    what replaces it. deltas: what is added, in order. rest: the tensors that follow it in a stack,
+    as in LazyTensor.
     """
 
     name: str
@@ -106,6 +105,7 @@ class MergedTensor:
     type: TensorType
     source: LazyTensor
     deltas: tuple[LowRank, ...] = ()
+    rest: tuple[MergedTensor, ...] = ()
 
     def encoded(self, target: TensorType, n_threads: int | None) -> Iterator[NDArray[np.uint8]]:
         """The bytes of the tensor as `target`, chunk by chunk; sums are in f32.
@@ -113,17 +113,24 @@ class MergedTensor:
         Raises: NumericsError naming the tensor if a weight is not finite, or too large for what
             `target` stores numbers or scales in.
         """
-        if not self.deltas:
+        if self.deltas:
+            yield from self._with_deltas(target, n_threads)
+        else:
             yield from self.source.encoded(target, n_threads)
-            return
-        products = [delta.opened() for delta in self.deltas]
+        for tensor in self.rest:
+            yield from tensor.encoded(target, n_threads)
+
+    def _with_deltas(
+        self, target: TensorType, n_threads: int | None
+    ) -> Iterator[NDArray[np.uint8]]:
+        pairs = [(delta.load(), np.float32(delta.scale)) for delta in self.deltas]
         start = 0
         for chunk in self.source.encoded(F32, n_threads):
             values: Floats = chunk.reshape(-1).view("<f4").reshape(-1, self.shape[-1])
             stop = start + len(values)
             with np.errstate(over="ignore", invalid="ignore"):  # reported below, with its place
-                for rows in products:
-                    values = values + rows(start, stop)
+                for (left, right), scale in pairs:
+                    values = values + (left[start:stop] @ right) * scale
             yield self._encode(values, target, n_threads)
             start = stop
 

@@ -1,4 +1,4 @@
-"""Row orders that tensors take on their way to GGUF, named in an architecture's TENSORS."""
+"""What happens to tensors on their way to GGUF, named in an architecture's table."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from numpy.typing import NDArray
 RowOrder = NDArray[np.int64]
 """(n_rows,): which row of the checkpoint becomes row i of the file."""
 
-
-def row_order(transform: str, n_rows: int, dims: Mapping[str, int]) -> RowOrder | None:
-    """The order that `transform` asks for, None for the checkpoint's own.
-
-    Args: n_rows: rows of a matrix or elements of a bias. dims: the architecture's sizes.
-    """
-    if not transform:
-        return None
-    return interleave(n_rows, dims[_HEADS[transform]])
-
+TRANSPOSE = "transpose"
+"""The checkpoint holds the matrix transposed."""
 
 _HEADS = {"interleave_q": "n_heads", "interleave_k": "n_kv_heads"}
+_ADDED = {"plus_one": 1.0}
+
+
+def row_order(transform: str, n_rows: int, sizes: Mapping[str, int]) -> RowOrder | None:
+    """The order that `transform` asks for, None for the checkpoint's own.
+
+    Args: n_rows: rows of a matrix or elements of a bias. sizes: those of the layer.
+    """
+    heads = _HEADS.get(transform)
+    return None if heads is None else interleave(n_rows, sizes[heads])
+
+
+def added(transform: str) -> float:
+    """What is added to every element: checkpoints of some families hold a norm's weight less 1."""
+    return _ADDED.get(transform, 0.0)
 
 
 def interleave(n_rows: int, n_heads: int) -> RowOrder:

@@ -15,6 +15,9 @@ from pyllama_rt.engine.stops import StopScanner
 from pyllama_rt.errors import ConfigError, ShapeError, shown
 from pyllama_rt.tokenizer.stream import StreamDecoder
 
+_USUAL_TOKENS = 512
+"""Length of an answer where none is given, for what depends on it."""
+
 StoppingCriterion = Callable[[list[int], Logits], bool]
 """Takes the ids so far and the logits (n_vocab,) of the next one; True ends the text before it."""
 
@@ -131,6 +134,7 @@ def generate_text(
     waiting: list[Token] = []
     n_left = max_tokens
     reason = "length"
+    session.expect(len(prompt) + (_USUAL_TOKENS if max_tokens is None else max_tokens))
     if n_left == 0:
         session.resume(prompt)
     for token in generate_tokens(session, prompt, sampling, processors) if n_left != 0 else ():

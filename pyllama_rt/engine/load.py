@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pyllama_rt import _core, env
 from pyllama_rt.closing import Closing
-from pyllama_rt.config import DEFAULT_N_CTX, LoadConfig
+from pyllama_rt.config import DEFAULT_N_CTX, LoadConfig, RopeConfig
 from pyllama_rt.engine.memory import MemoryNeed, check_memory
-from pyllama_rt.errors import FormatError, StateError, UnsupportedError
+from pyllama_rt.errors import ConfigError, FormatError, StateError, UnsupportedError
 from pyllama_rt.formats.gguf import GgufFile
 from pyllama_rt.formats.gguf_adapter import check_is_model
 from pyllama_rt.formats.tensor_types import WEIGHT_TYPES
 from pyllama_rt.graph.builder import Graph, GraphBuilder
+from pyllama_rt.models.config import TransformerConfig
 from pyllama_rt.models.registry import architecture
+from pyllama_rt.models.rope import overridden
 from pyllama_rt.tokenizer.protocol import Tokenizer
 from pyllama_rt.tokenizer.registry import load_tokenizer
 
@@ -50,7 +51,7 @@ class Model(Closing):
         self,
         file: GgufFile,
         tokenizer: Tokenizer,
-        model_config: Any,
+        model_config: TransformerConfig,
         program: _core.Program,
         config: LoadConfig,
     ) -> None:
@@ -60,7 +61,7 @@ class Model(Closing):
         self.tokenizer = tokenizer
         self.model_config = model_config
         self.config = config
-        self.n_ctx = config.n_ctx or min(model_config.n_ctx_train, DEFAULT_N_CTX)
+        self.n_ctx = _n_ctx(model_config, config)
         self.threads = Threads.of(config)
         self._program: _core.Program | None = program
         self._file = file
@@ -89,7 +90,7 @@ class Model(Closing):
             weights=sum(info.n_bytes for info in self._file.tensors.values()),
             cache=self.program.kv_bytes_per_cell(self.config.kv_type) * self.n_ctx,
             scratch=self.program.scratch_bytes(rows, outputs, threads, self.n_ctx),
-            logits=(outputs + kept) * self.n_vocab * np.dtype(np.float32).itemsize,
+            logits=(outputs + kept) * self.program.output_width * np.dtype(np.float32).itemsize,
         )
 
     def new_cache(self) -> _core.KvCache:
@@ -122,7 +123,7 @@ def trained_context(path: str | os.PathLike[str]) -> int:
     """The number of positions that the model of a file was trained on. Raises: as `load_model`."""
     with GgufFile.open(Path(path)) as file:
         arch = architecture(file.get_str("general.architecture"), file.path)
-        return int(arch.from_gguf(file).n_ctx_train)
+        return arch.from_gguf(file).n_ctx_train
 
 
 def read_memory_need(path: str | os.PathLike[str], config: LoadConfig | None = None) -> MemoryNeed:
@@ -134,24 +135,45 @@ def read_memory_need(path: str | os.PathLike[str], config: LoadConfig | None = N
 def _bind(path: str | os.PathLike[str], config: LoadConfig, stack: ExitStack) -> Model:
     """A model whose file `stack` closes."""
     file = stack.enter_context(GgufFile.open(Path(path)))
-    tokenizer, model_config, graph = read_model(file)
+    tokenizer, model_config, graph = read_model(file, config)
     with _naming(file.path):
         program = _core.Program(graph.to_text(), _weight_rows(file), env.forced_isa() or "")
     return Model(file, tokenizer, model_config, program, config)
 
 
-def read_model(file: GgufFile) -> tuple[Tokenizer, Any, Graph]:
+def read_model(
+    file: GgufFile, config: LoadConfig | None = None
+) -> tuple[Tokenizer, TransformerConfig, Graph]:
     """The tokenizer, config and graph of a file, everything checked but the weights' values."""
     check_is_model(file)
     arch = architecture(file.get_str("general.architecture"), file.path)
     with _naming(file.path):
         model_config = arch.from_gguf(file)
+        model_config = _as_asked(model_config, config or LoadConfig())
     tokenizer = load_tokenizer(file, file.path)
     shapes = {info.name: info.shape for info in file.tensors.values()}
     if not shapes:
         raise FormatError(f"{file.path}: the file holds a vocabulary but no tensors")
     graph = arch.build(model_config, GraphBuilder(shapes, source=str(file.path)))
+    if config is not None and config.embedding:
+        graph = graph.without_head()
     return tokenizer, model_config, graph
+
+
+def _as_asked(model_config: TransformerConfig, config: LoadConfig) -> TransformerConfig:
+    """The config for the context and the rotary positions that were asked for."""
+    rope = model_config.rope
+    if rope is None and config.rope != RopeConfig():
+        raise ConfigError("rope: this model has learned positions, which cannot be scaled")
+    if rope is not None:
+        changed = overridden(rope, config.rope, model_config.n_ctx_train)
+        model_config = replace(model_config, rope=changed)
+    return model_config.for_context(_n_ctx(model_config, config))
+
+
+def _n_ctx(model_config: TransformerConfig, config: LoadConfig) -> int:
+    """Positions of a sequence: those asked for, or the trained ones up to a default."""
+    return config.n_ctx or min(model_config.n_ctx_train, DEFAULT_N_CTX)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pyllama_rt import _core
 from pyllama_rt.closing import Closing
 from pyllama_rt.engine.load import Model
 from pyllama_rt.errors import ContextError, StateError
+from pyllama_rt.models.rope import adaptive_alpha
 
 Logits = npt.NDArray[np.float32]
 
@@ -40,6 +41,8 @@ class Session(Closing):
         self._sequence = self._cache.create()
         # What an interrupt leaves locked stays open to the thread that was interrupted.
         self._lock = RLock()
+        self._alpha = 1.0  # of the rotary base
+        self._n_planned = 0  # tokens that it was chosen for
         # Steps of one token reuse these arrays.
         self._one_id = np.zeros(1, np.int32)
         self._one_sequence = np.full(1, self._sequence, np.int64)
@@ -68,6 +71,21 @@ class Session(Closing):
                 f"{len(self.tokens) + n_new} tokens do not fit the context of {n_ctx}; "
                 "shorten the text or ask for a larger context (--ctx, n_ctx)"
             )
+
+    def expect(self, n_tokens: int) -> None:
+        """Fixes the rotary base for a text of so many tokens, where it depends on the length.
+
+        What the sequence holds is forgotten if that changes the base. A text that outgrows the
+        length is read again with a base for more.
+        """
+        cache = self._begin()
+        try:
+            planned = min(n_tokens, self.model.n_ctx)
+            if self._alpha_for(planned) != self._alpha:
+                self._restart(cache, planned)
+            self._n_planned = planned
+        finally:
+            self._lock.release()
 
     def truncate(self, n: int) -> None:
         """Keeps the first n tokens."""
@@ -122,7 +140,16 @@ class Session(Closing):
     def _eval(self, cache: _core.KvCache, ids: Sequence[int], all_logits: bool) -> Logits:
         self.check_room(len(ids))
         self._truncate(cache, len(self.tokens))
+        if self._alpha_for(len(self.tokens) + len(ids)) > self._alpha:
+            self._outgrow(cache, len(self.tokens) + len(ids))
         chunk = self.model.config.n_batch
+        if not self.model.model_config.causal:
+            if self.tokens:
+                raise StateError(
+                    f"{self.model.path}: rows of this model see one another; a text must be read "
+                    "in one call, after truncate(0)"
+                )
+            chunk = len(ids)
         collected = []
         for begin in range(0, len(ids), chunk):
             part = ids[begin : begin + chunk]
@@ -154,6 +181,31 @@ class Session(Closing):
         if self._on_logits is not None:
             self._on_logits(position, rows)
         return rows
+
+    def _alpha_for(self, n_tokens: int) -> float:
+        """What the rotary base of a text of so many tokens is scaled by."""
+        rope = self.model.config.rope
+        if rope.kind != "adaptive":
+            return 1.0
+        return adaptive_alpha(n_tokens, self.model.model_config.n_ctx_train, rope.factor)
+
+    def _restart(self, cache: _core.KvCache, n_planned: int) -> None:
+        """An empty sequence whose base is right for n_planned tokens."""
+        alpha = self._alpha_for(n_planned)
+        sequence = cache.create(alpha)
+        cache.release(self._sequence)
+        self._sequence = sequence
+        self._one_sequence[0] = sequence
+        self._alpha, self._n_planned = alpha, n_planned
+        self.tokens, self.last_logits = [], None
+
+    def _outgrow(self, cache: _core.KvCache, n_needed: int) -> None:
+        """Reads the sequence again with a base for twice as many tokens as it was planned for."""
+        kept = self.tokens
+        self._restart(cache, min(max(n_needed, 2 * self._n_planned), self.model.n_ctx))
+        for begin in range(0, len(kept), self.model.config.n_batch):
+            part = kept[begin : begin + self.model.config.n_batch]
+            self._step(cache, part, self._on_logits is not None, last=False)
 
     def _truncate(self, cache: _core.KvCache, n: int) -> None:
         if n < len(self.tokens):

@@ -10,7 +10,7 @@ result (rows of the step, or rows that asked for an output), the last number its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyllama_rt.errors import FormatError, ShapeError, did_you_mean
@@ -46,6 +46,13 @@ class Graph:
 
     nodes: tuple[Node, ...]
 
+    def without_head(self) -> Graph:
+        """The graph that ends with the last hidden states: without what follows the last norm."""
+        last = len(self.nodes)
+        while self.nodes[last - 1].op in ("linear", "softcap", "scale"):
+            last -= 1
+        return Graph(self.nodes[:last])
+
     def to_text(self) -> str:
         """The graph as text, in the form that `_core.Program` reads."""
         lines = [f"plrt-graph {GRAPH_VERSION}"]
@@ -53,9 +60,25 @@ class Graph:
             words = [f"%{index} =", node.op]
             words += [f"%{i}" for i in node.inputs]
             words += [f"@{name or '-'}" for name in node.weights]
-            words += [f"{key}={value!r}".replace("'", "") for key, value in node.attributes]
+            defaults = OPS[node.op].attributes
+            for key, value in node.attributes:
+                if value != defaults[key]:
+                    words.append(f"{key}={value!r}".replace("'", ""))
             lines.append(" ".join([*words, "->", node.rows, str(node.width)]))
         return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class LowRankPair:
+    """What an adapter adds to a weight: scale * b · a, by the names of two matrices.
+
+    a: (rank, columns); of an embedding (vocabulary, rank). b: (rows, rank).
+    """
+
+    a: str
+    b: str
+    rank: int
+    scale: float
 
 
 @dataclass
@@ -63,12 +86,16 @@ class GraphBuilder:
     """Emits nodes; one method an op.
 
     shapes: shape of every tensor of the file by name, in NumPy order (rows, columns).
+    adapters: by the name of the weight that they change, in the order in which they are added.
+    Source of adapters: arXiv:2106.09685, section 4.1.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     source: str = "model"
+    adapters: Mapping[str, Sequence[LowRankPair]] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    embedded: set[str] = field(default_factory=set)
 
     def has(self, name: str) -> bool:
         """Whether the file holds a tensor of that name."""
@@ -104,7 +131,7 @@ class GraphBuilder:
             )
         if set(attributes) != set(spec.attributes):
             raise ShapeError(
-                f"{op}: expected attributes {spec.attributes}, found {tuple(attributes)}"
+                f"{op}: expected attributes {tuple(spec.attributes)}, found {tuple(attributes)}"
             )
         index = len(self.nodes)
         ordered = tuple((key, attributes[key]) for key in spec.attributes)
@@ -113,30 +140,67 @@ class GraphBuilder:
 
     def embed(self, weight: str, vocab_size: int, dim: int) -> Value:
         """Rows of the embedding matrix for the ids of the step: (n, dim)."""
-        return self._emit("embed", (), (self._weight(weight, vocab_size, dim),), dim)
+        x = self._emit("embed", (), (self._weight(weight, vocab_size, dim),), dim)
+        self.embedded.add(weight)  # where it is the head as well, that stays as it is
+        for pair in self.adapters.get(weight, ()):
+            low = self._emit("embed", (), (pair.a,), pair.rank)
+            x = self._adapted(x, low, pair)
+        return x
 
-    def rms_norm(self, x: Value, weight: str, eps: float) -> Value:
-        """x / sqrt(mean(x²) + eps) * weight, row by row. Source: arXiv:1910.07467, eq. 4."""
-        name = self._weight(weight, x.width)
-        return self._emit("rms_norm", (x,), (name,), x.width, x.rows, eps=float(eps))
+    def embed_positions(self, weight: str, n_positions: int, dim: int) -> Value:
+        """Rows of a matrix for the positions of the step: (n, dim)."""
+        return self._emit("embed_positions", (), (self._weight(weight, n_positions, dim),), dim)
+
+    def rms_norm(self, x: Value, weight: str, eps: float, groups: int = 1) -> Value:
+        """x / sqrt(mean(x²) + eps) * weight, row by row, or for each of `groups` parts of a row.
+
+        Source: arXiv:1910.07467, eq. 4.
+        """
+        if x.width % groups:
+            raise ShapeError(f"rms_norm: expected {groups} groups of a width, found {x.width}")
+        name = self._weight(weight, x.width // groups)
+        return self._emit("rms_norm", (x,), (name,), x.width, x.rows, eps=float(eps), groups=groups)
+
+    def layer_norm(self, x: Value, weight: str, bias: str | None, eps: float) -> Value:
+        """(x - mean) / sqrt(variance + eps) * weight + bias. Source: arXiv:1607.06450, eq. 4."""
+        names = (self._weight(weight, x.width), bias and self._weight(bias, x.width))
+        return self._emit("layer_norm", (x,), names, x.width, x.rows, eps=float(eps))
 
     def linear(self, x: Value, weight: str, width: int, bias: str | None = None) -> Value:
         """x · Wᵀ (+ bias), W being (width, x.width)."""
         names = (self._weight(weight, width, x.width), bias and self._weight(bias, width))
-        return self._emit("linear", (x,), names, width, x.rows)
+        y = self._emit("linear", (x,), names, width, x.rows)
+        for pair in self.adapters.get(weight, ()) if weight not in self.embedded else ():
+            low = self._emit("linear", (x,), (pair.a, None), pair.rank, x.rows)
+            y = self._adapted(y, low, pair)
+        return y
+
+    def _adapted(self, y: Value, low: Value, pair: LowRankPair) -> Value:
+        """y + scale * b · low."""
+        delta = self._emit("linear", (low,), (pair.b, None), y.width, y.rows)
+        return self.add(y, self.scale(delta, pair.scale))
+
+    def slice(self, x: Value, first: int, width: int) -> Value:
+        """Columns first … first + width - 1 of x."""
+        if first < 0 or width < 1 or first + width > x.width:
+            raise ShapeError(f"slice: expected columns of {x.width}, found {width} from {first}")
+        return self._emit("slice", (x,), (), width, x.rows, first=first)
 
     def rope_table(
-        self, dims: int, base: float, scale: float = 1.0, factors: str | None = None
+        self, frequencies: Sequence[float], factors: str | None = None, magnitude: float = 1.0
     ) -> Value:
-        """cos and sin of position * scale / (base^(2i/dims) * factors[i]): (n, dims).
+        """Cosines, then sines, of position * frequencies[i] / factors[i], times magnitude.
 
-        Row layout: dims/2 cosines, then dims/2 sines. Source: arXiv:2104.09864, section 3.2.2;
-        scale < 1 is position interpolation, arXiv:2306.15595.
+        Returns: (n, 2 * len(frequencies)). A sequence whose rotary base is scaled by alpha (see
+            `_core.KvCache.create`) turns pair i alpha^(i / (len - 1)) times as slowly.
+        Source: arXiv:2104.09864, section 3.2.2.
         """
-        names = (factors and self._weight(factors, dims // 2),)
+        half = len(frequencies)
         return self._emit(
-            "rope_table", (), names, dims, dims=dims, base=float(base), scale=float(scale)
-        )
+            "rope_table", (), (factors and self._weight(factors, half),), 2 * half,
+            dims=2 * half, frequencies=",".join(map(repr, map(float, frequencies))),
+            magnitude=float(magnitude),
+        )  # fmt: skip
 
     def rope(self, x: Value, table: Value, *, n_heads: int, head_dim: int, pairing: str) -> Value:
         """Rotates the first `table.width` elements of each head.
@@ -160,10 +224,17 @@ class GraphBuilder:
         n_kv_heads: int,
         head_dim: int,
         scale: float,
+        window: int = 0,
+        softcap: float = 0.0,
+        causal: bool = True,
     ) -> Value:
-        """Appends k and v to the cache, then causal softmax(q·kᵀ·scale)·v over the sequence.
+        """Appends k and v to the cache, then softmax(q·kᵀ·scale)·v over the sequence.
 
         q is (n, n_heads * head_dim), k and v are (n, n_kv_heads * head_dim).
+        Args: window: a row sees itself and the window - 1 rows before it; 0 for all. softcap:
+            scores become softcap * tanh(score / softcap) first; 0 for none. causal: whether a row
+            sees what follows it in the same step.
+        Source: arXiv:1706.03762, section 3.2; arXiv:2310.06825 (window); arXiv:2408.00118 (cap).
         """
         if q.width != n_heads * head_dim or not k.width == v.width == n_kv_heads * head_dim:
             raise ShapeError(
@@ -173,17 +244,74 @@ class GraphBuilder:
         return self._emit(
             "attention", (q, k, v), (), q.width,
             n_heads=n_heads, n_kv_heads=n_kv_heads, head_dim=head_dim, scale=float(scale),
+            window=window, softcap=float(softcap), causal=int(causal),
         )  # fmt: skip
 
     def silu_mul(self, gate: Value, up: Value) -> Value:
         """silu(gate) * up. Source: arXiv:2002.05202, SwiGLU."""
         return self._emit("silu_mul", (gate, up), (), gate.width, gate.rows)
 
+    def gelu(self, x: Value, form: str) -> Value:
+        """gelu(x); form is "tanh" for the approximation, or "erf".
+
+        Source: arXiv:1606.08415, section 2.
+        """
+        return self._emit("gelu", (x,), (), x.width, x.rows, form=form)
+
+    def gelu_mul(self, gate: Value, up: Value) -> Value:
+        """gelu(gate) * up, by tanh. Source: arXiv:2002.05202, GEGLU."""
+        return self._emit("gelu_mul", (gate, up), (), gate.width, gate.rows)
+
+    def softcap(self, x: Value, cap: float) -> Value:
+        """cap * tanh(x / cap). Source: arXiv:2408.00118, section 2."""
+        return self._emit("softcap", (x,), (), x.width, x.rows, cap=float(cap))
+
+    def scale(self, x: Value, factor: float) -> Value:
+        """x * factor."""
+        return self._emit("scale", (x,), (), x.width, x.rows, factor=float(factor))
+
     def add(self, a: Value, b: Value) -> Value:
         """a + b."""
         if a.width != b.width:
             raise ShapeError(f"add: expected equal widths, found {a.width} and {b.width}")
         return self._emit("add", (a, b), (), a.width, a.rows)
+
+    def add_row(self, x: Value, weight: str, n_rows: int, row: int) -> Value:
+        """x + one row of a matrix of n_rows rows."""
+        name = self._weight(weight, n_rows, x.width)
+        return self._emit("add_row", (x,), (name,), x.width, x.rows, row=row)
+
+    def topk_route(self, logits: Value, n_used: int, *, norm: bool = True) -> Value:
+        """The n_used experts with the largest logits: (n, 2 * n_used).
+
+        A row holds their numbers, then their shares: the softmax over all experts, divided by its
+        sum over the chosen ones if `norm`. Source: arXiv:2401.04088, section 2.1.
+        """
+        if not 1 <= n_used <= logits.width:
+            raise ShapeError(f"topk_route: expected 1 to {logits.width} experts, found {n_used}")
+        return self._emit(
+            "topk_route", (logits,), (), 2 * n_used, logits.rows, n_used=n_used, norm=int(norm)
+        )
+
+    def expert_linear(
+        self, x: Value, route: Value, weight: str, *, n_experts: int, width: int, shared: bool
+    ) -> Value:
+        """x · Wᵀ with the matrix of each expert that the route names: (n, n_used * width).
+
+        W is (n_experts, width, k). With `shared` all experts of a row take the same k columns,
+        else each its own of n_used * k.
+        """
+        n_used = route.width // 2
+        k = x.width if shared else x.width // n_used
+        return self._emit(
+            "expert_linear", (x, route), (self._weight(weight, n_experts, width, k),),
+            n_used * width, x.rows, n_experts=n_experts, n_used=n_used, shared=int(shared),
+        )  # fmt: skip
+
+    def expert_sum(self, x: Value, route: Value) -> Value:
+        """The sum of the experts' results, (n, n_used * width), times their shares: (n, width)."""
+        n_used = route.width // 2
+        return self._emit("expert_sum", (x, route), (), x.width // n_used, x.rows, n_used=n_used)
 
     def output_rows(self, x: Value) -> Value:
         """The rows of x that asked for an output: (m, width)."""

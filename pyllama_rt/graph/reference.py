@@ -6,6 +6,7 @@ Sums run in float64 and results are rounded to float32; where a backend rounds o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -31,11 +32,15 @@ class ReferenceWeight:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceBatch:
-    """Rows of a step: token id and sequence of each, and whether its output is wanted."""
+    """Rows of a step: token id and sequence of each, and whether its output is wanted.
+
+    rope_alphas: of sequences whose rotary base is scaled.
+    """
 
     ids: Sequence[int]
     sequences: Sequence[int]
     wanted: Sequence[bool]
+    rope_alphas: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -129,36 +134,70 @@ def _embed(step: _Step, _index: int, node: Node, _inputs: list[Floats]) -> Float
 
 
 def _rms_norm(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
+    attributes = dict(node.attributes)
+    n_groups = int(attributes["groups"])
+    x = inputs[0].astype(np.float64).reshape(len(inputs[0]), n_groups, -1)
+    mean: npt.NDArray[np.float64] = (x * x).mean(axis=2, keepdims=True)
+    y = x / np.sqrt(mean + float(attributes["eps"])) * _weight(step, node).values
+    whole: Floats = y.astype(np.float32).reshape(len(y), -1)
+    return whole
+
+
+def _embed_positions(step: _Step, _index: int, node: Node, _inputs: list[Floats]) -> Floats:
+    rows: Floats = _weight(step, node).values[np.asarray(step.positions)]
+    return rows
+
+
+def _layer_norm(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
     x = inputs[0].astype(np.float64)
-    eps = float(dict(node.attributes)["eps"])
-    mean: npt.NDArray[np.float64] = (x * x).mean(axis=1, keepdims=True)
-    scale = 1 / np.sqrt(mean + eps)
-    return (x * scale * _weight(step, node).values).astype(np.float32)
+    mean: npt.NDArray[np.float64] = x.mean(axis=1, keepdims=True)
+    centred = x - mean
+    variance: npt.NDArray[np.float64] = (centred * centred).mean(axis=1, keepdims=True)
+    y = centred / np.sqrt(variance + float(dict(node.attributes)["eps"]))
+    y = y * _weight(step, node).values
+    if node.weights[1] is not None:
+        y = y + _weight(step, node, 1).values
+    normed: Floats = y.astype(np.float32)
+    return normed
 
 
 def _linear(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
     weight = _weight(step, node)
-    x = inputs[0].astype(np.float64)
-    if weight.activations.startswith("int8_"):
-        x = quantize_rows(inputs[0], int(weight.activations.removeprefix("int8_")))
-    elif weight.activations == "bf16":
-        x = round_to_bf16(inputs[0])
+    x = _rounded(inputs[0], weight)
     y: npt.NDArray[np.float64] = x @ weight.values.astype(np.float64).T
     if node.weights[1] is not None:
         y = y + _weight(step, node, 1).values
     return y.astype(np.float32)
 
 
+def _rounded(x: Floats, weight: ReferenceWeight) -> npt.NDArray[np.float64]:
+    """Activations as they meet a weight."""
+    if weight.activations.startswith("int8_"):
+        return quantize_rows(x, int(weight.activations.removeprefix("int8_")))
+    if weight.activations == "bf16":
+        return round_to_bf16(x)
+    return x.astype(np.float64)
+
+
+def _slice(_step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
+    first = int(dict(node.attributes)["first"])
+    columns: Floats = inputs[0][:, first : first + node.width]
+    return columns
+
+
 def _rope_table(step: _Step, _index: int, node: Node, _inputs: list[Floats]) -> Floats:
     attributes = dict(node.attributes)
-    dims, base = int(attributes["dims"]), float(attributes["base"])
-    frequency = float(attributes["scale"]) / base ** (np.arange(0, dims, 2) / dims)
+    words = str(attributes["frequencies"]).split(",")
+    frequency = np.array([float(word) for word in words])
     if node.weights[0] is not None:
         frequency = frequency / _weight(step, node).values
-    positions = np.asarray(step.positions, dtype=np.float32)
-    angles = positions[:, None] * frequency.astype(np.float32)
+    alphas = np.array([step.batch.rope_alphas.get(s, 1.0) for s in step.batch.sequences])
+    share = np.arange(len(frequency)) / max(len(frequency) - 1, 1)
+    rows = (frequency / alphas[:, None] ** share).astype(np.float32)
+    angles = np.asarray(step.positions, dtype=np.float32)[:, None] * rows
     wide = angles.astype(np.float64)
-    return np.concatenate([np.cos(wide), np.sin(wide)], axis=1).astype(np.float32)
+    table = np.concatenate([np.cos(wide), np.sin(wide)], axis=1)
+    return (table * float(attributes["magnitude"])).astype(np.float32)
 
 
 def _rope(_step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
@@ -180,20 +219,49 @@ def _rope(_step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats
 
 def _attention(step: _Step, index: int, node: Node, inputs: list[Floats]) -> Floats:
     attributes = dict(node.attributes)
-    n_heads, n_kv_heads = int(attributes["n_heads"]), int(attributes["n_kv_heads"])
-    group, scale = n_heads // n_kv_heads, float(attributes["scale"])
+    n_kv_heads, group = int(attributes["n_kv_heads"]), _group(attributes)
     q, k, v = inputs
     out = np.empty(q.shape, dtype=np.float64)
+    stored = [
+        (
+            _append(step.cache, step.cache.keys, (index, sequence), k[row].reshape(n_kv_heads, -1)),
+            _append(
+                step.cache, step.cache.values, (index, sequence), v[row].reshape(n_kv_heads, -1)
+            ),
+        )
+        for row, sequence in enumerate(step.batch.sequences)
+    ]
     for row, sequence in enumerate(step.batch.sequences):
-        key, value = k[row].reshape(n_kv_heads, -1), v[row].reshape(n_kv_heads, -1)
-        keys = _append(step.cache, step.cache.keys, (index, sequence), key)
-        values = _append(step.cache, step.cache.values, (index, sequence), value)
+        keys, values = stored[row]
+        if not attributes["causal"]:
+            keys = step.cache.keys[index, sequence]
+            values = step.cache.values[index, sequence]
+        first = max(0, len(keys) - int(attributes["window"])) if attributes["window"] else 0
         queries = q[row].astype(np.float64).reshape(n_kv_heads, group, -1)
-        scores = np.einsum("hgd,nhd->hgn", queries, keys.astype(np.float64)) * scale
-        shares = np.exp(scores - scores.max(axis=2, keepdims=True))
-        shares /= shares.sum(axis=2, keepdims=True)
-        out[row] = np.einsum("hgn,nhd->hgd", shares, values.astype(np.float64)).reshape(-1)
+        out[row] = _attend(queries, keys[first:], values[first:], attributes).reshape(-1)
     return out.astype(np.float32)
+
+
+def _group(attributes: Mapping[str, float | int | str]) -> int:
+    return int(attributes["n_heads"]) // int(attributes["n_kv_heads"])
+
+
+def _attend(
+    queries: npt.NDArray[np.float64],
+    keys: Floats,
+    values: Floats,
+    attributes: Mapping[str, float | int | str],
+) -> npt.NDArray[np.float64]:
+    """One row's queries (kv heads, group, head_dim) over what they see (n, kv heads, head_dim)."""
+    scores = np.einsum("hgd,nhd->hgn", queries, keys.astype(np.float64))
+    scores = scores * float(attributes["scale"])
+    cap = float(attributes["softcap"])
+    if cap:
+        scores = cap * np.tanh(scores / cap)
+    shares = np.exp(scores - scores.max(axis=2, keepdims=True))
+    shares /= shares.sum(axis=2, keepdims=True)
+    mixed: npt.NDArray[np.float64] = np.einsum("hgn,nhd->hgd", shares, values.astype(np.float64))
+    return mixed
 
 
 def _append(
@@ -215,6 +283,73 @@ def _silu_mul(_step: _Step, _index: int, _node: Node, inputs: list[Floats]) -> F
     return result
 
 
+def _gelu(_step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
+    x = inputs[0].astype(np.float64)
+    if dict(node.attributes)["form"] == "tanh":
+        return _gelu_by_tanh(x).astype(np.float32)
+    erf: npt.NDArray[np.float64] = np.vectorize(math.erf)(x / math.sqrt(2))
+    return (x / 2 * (1 + erf)).astype(np.float32)
+
+
+def _gelu_by_tanh(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    y: npt.NDArray[np.float64] = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+    return x / 2 * (1 + y)
+
+
+def _gelu_mul(_step: _Step, _index: int, _node: Node, inputs: list[Floats]) -> Floats:
+    return (_gelu_by_tanh(inputs[0].astype(np.float64)) * inputs[1]).astype(np.float32)
+
+
+def _softcap(_step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
+    cap = float(dict(node.attributes)["cap"])
+    capped: Floats = (cap * np.tanh(inputs[0].astype(np.float64) / cap)).astype(np.float32)
+    return capped
+
+
+def _scale(_step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
+    scaled: Floats = inputs[0] * np.float32(dict(node.attributes)["factor"])
+    return scaled
+
+
+def _topk_route(_step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
+    attributes = dict(node.attributes)
+    logits = inputs[0].astype(np.float64)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    chosen = np.argsort(-inputs[0], axis=1, kind="stable")[:, : int(attributes["n_used"])]
+    shares = np.take_along_axis(shares, chosen, axis=1)
+    if attributes["norm"]:
+        shares = shares / shares.sum(axis=1, keepdims=True)
+    return np.concatenate([chosen, shares], axis=1).astype(np.float32)
+
+
+def _expert_linear(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
+    attributes = dict(node.attributes)
+    n_used = int(attributes["n_used"])
+    weight = _weight(step, node)
+    x, route = _rounded(inputs[0], weight), inputs[1]
+    parts = [x] * n_used if attributes["shared"] else np.split(x, n_used, axis=1)
+    chosen = route[:, :n_used].astype(int)
+    results = [
+        np.einsum("nk,nwk->nw", part, weight.values[chosen[:, i]].astype(np.float64))
+        for i, part in enumerate(parts)
+    ]
+    return np.concatenate(results, axis=1).astype(np.float32)
+
+
+def _expert_sum(_step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
+    x, route = inputs
+    n_used = route.shape[1] // 2
+    parts = x.astype(np.float64).reshape(len(x), n_used, node.width)
+    total: Floats = np.einsum("niw,ni->nw", parts, route[:, n_used:]).astype(np.float32)
+    return total
+
+
+def _add_row(step: _Step, _index: int, node: Node, inputs: list[Floats]) -> Floats:
+    total: Floats = inputs[0] + _weight(step, node).values[int(dict(node.attributes)["row"])]
+    return total
+
+
 def _add(_step: _Step, _index: int, _node: Node, inputs: list[Floats]) -> Floats:
     total: Floats = inputs[0] + inputs[1]
     return total
@@ -227,13 +362,24 @@ def _output_rows(step: _Step, _index: int, _node: Node, inputs: list[Floats]) ->
 
 TWINS: dict[str, Callable[[_Step, int, Node, list[Floats]], Floats]] = {
     "embed": _embed,
+    "embed_positions": _embed_positions,
     "rms_norm": _rms_norm,
+    "layer_norm": _layer_norm,
     "linear": _linear,
+    "slice": _slice,
     "rope_table": _rope_table,
     "rope": _rope,
     "attention": _attention,
     "silu_mul": _silu_mul,
+    "gelu": _gelu,
+    "gelu_mul": _gelu_mul,
+    "softcap": _softcap,
+    "scale": _scale,
     "add": _add,
+    "add_row": _add_row,
+    "topk_route": _topk_route,
+    "expert_linear": _expert_linear,
+    "expert_sum": _expert_sum,
     "output_rows": _output_rows,
 }
 """One function an op, under the op's name."""

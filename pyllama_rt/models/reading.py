@@ -13,6 +13,7 @@ from pyllama_rt.metadata import MetadataReader
 MAX_LAYERS = 1 << 12
 MAX_WIDTH = 1 << 24
 MAX_CONTEXT = (1 << 32) - 1
+MAX_EXPERTS = 1 << 12
 
 _F32 = struct.Struct("<f")
 
@@ -104,3 +105,12 @@ def renamed(keys: Mapping[str, str]) -> Iterator[None]:
         if key not in keys:
             raise
         raise type(error)(f"{keys[key]}: {rest}") from None
+
+
+@contextmanager
+def prefixed(architecture: str) -> Iterator[None]:
+    """Puts the architecture before the keys that a config's checks name without it."""
+    try:
+        yield
+    except (FormatError, UnsupportedError) as error:
+        raise type(error)(f"{architecture}.{error}") from None

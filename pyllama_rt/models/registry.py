@@ -5,40 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 from pyllama_rt.errors import UnsupportedError, did_you_mean, shown
 from pyllama_rt.graph.builder import Graph, GraphBuilder
 from pyllama_rt.metadata import MetadataReader
+from pyllama_rt.models.config import TransformerConfig
 
-_MODEL_FILES = ("llama",)
-
-
-class ModelConfig(Protocol):
-    """What every architecture's config tells, whatever else it holds."""
-
-    @property
-    def n_layers(self) -> int:
-        """Number of blocks."""
-
-    @property
-    def dim(self) -> int:
-        """Width of the residual stream."""
-
-    @property
-    def vocab_size(self) -> int:
-        """Rows of the embedding."""
-
-    @property
-    def n_ctx_train(self) -> int:
-        """Positions that the model was trained on."""
+_MODEL_FILES = (
+    "bert", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "qwen3moe", "starcoder2",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One tensor of an architecture; `{i}` in a name is the layer.
+    """One tensor of an architecture; `{i}` in a name is the layer, `{e}` an expert.
 
-    gguf, hf: its names. shape: symbols that `dims(config, layer)` resolves, NumPy order.
+    gguf, hf: its names. With `{e}` in the checkpoint's name GGUF stacks all experts' tensors.
+    shape: in GGUF, symbols that `TransformerConfig.sizes` resolves, NumPy order.
     transform: "" or a name from pyllama_rt/convert/transforms.py, applied on the way to GGUF.
     optional: absent in some checkpoints.
     """
@@ -56,19 +40,21 @@ class Architecture:
 
     name: `general.architecture`. hf_names: names in config.json's `architectures`.
     from_gguf, from_hf: read a config. hf_keys: what `hf_keys.py` may let through.
-    metadata: config to GGUF keys and values.
-    dims: sizes behind the shape symbols of `tensors`, for one layer. build: emits the graph.
+    metadata: config to GGUF keys and values. tensors: those of a config. build: emits the graph.
+    hf_prefix: what may stand before the names of a checkpoint's tensors. hf_ignored: an expression
+    for names, without it, that hold nothing the graph reads.
     """
 
     name: str
     hf_names: tuple[str, ...]
-    from_gguf: Callable[[MetadataReader], Any]
-    from_hf: Callable[[MetadataReader], Any]
+    from_gguf: Callable[[MetadataReader], TransformerConfig]
+    from_hf: Callable[[MetadataReader], TransformerConfig]
     hf_keys: frozenset[str]
-    metadata: Callable[[Any], dict[str, Any]]
-    dims: Callable[[Any, int], dict[str, int]]
-    tensors: tuple[TensorSpec, ...]
-    build: Callable[[Any, GraphBuilder], Graph]
+    metadata: Callable[[TransformerConfig], dict[str, Any]]
+    tensors: Callable[[TransformerConfig], tuple[TensorSpec, ...]]
+    build: Callable[[TransformerConfig, GraphBuilder], Graph]
+    hf_prefix: str = ""
+    hf_ignored: str = r".*\.rotary_emb\.inv_freq"
 
 
 _BY_NAME: dict[str, Architecture] = {}

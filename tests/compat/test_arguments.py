@@ -11,12 +11,10 @@ from pyllama_rt.errors import ConfigError
 
 
 def test_neutral_arguments_pass_and_others_do_not() -> None:
-    neutral = {"rope_freq_base": 0.0, "lora_path": None, "embedding": False}
+    neutral = {"kv_overrides": None, "lora_path": None, "spm_infill": False}
     arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, neutral)
-    with pytest.raises(
-        ConfigError, match=r"rope_freq_base: this version takes only 0.*found 1000000"
-    ):
-        arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, {"rope_freq_base": 1e6})
+    with pytest.raises(ConfigError, match=r"spm_infill: this version takes only False.*found True"):
+        arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, {"spm_infill": True})
     with pytest.raises(TypeError, match=r"Llama.*'use_mlok'.*did you mean 'use_mlock'"):
         arguments.check_neutral("Llama", arguments.LOAD_NEUTRAL, {"use_mlok": True})
 

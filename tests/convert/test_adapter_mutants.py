@@ -12,7 +12,7 @@ from checkpoints import HuggingFace, config
 from pyllama_rt.convert import convert_adapter, merge_adapters
 from pyllama_rt.errors import PyllamaRtError
 
-N_MUTANTS = 150
+N_MUTANTS = 60
 
 
 def mutate(data: bytes, n_head: int, rng: random.Random) -> bytes:

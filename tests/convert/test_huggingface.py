@@ -132,7 +132,9 @@ def test_the_config_is_read_back(tmp_path: Path, out: Path) -> None:
         cfg = architecture("llama").from_gguf(file)
     assert (cfg.n_layers, cfg.dim, cfg.vocab_size, cfg.n_ctx_train) == (2, 32, N_PIECES, 128)
     assert (cfg.n_heads[0], cfg.n_kv_heads[0], cfg.head_dim, cfg.hidden_dim[0]) == (4, 2, 16, 64)
-    assert (cfg.rope_base, cfg.rms_norm_eps) == (500000.0, pytest.approx(1e-5))
+    assert cfg.rope is not None
+    assert cfg.rope.base == 500000.0
+    assert cfg.norm_eps == pytest.approx(1e-5)
 
 
 def test_shards_give_the_same_file(tmp_path: Path, out: Path) -> None:

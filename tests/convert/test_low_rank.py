@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from pyllama_rt.convert import lazy_tensor
 from pyllama_rt.convert.lazy_tensor import LazyTensor
-from pyllama_rt.convert.low_rank import F32, Factor, LowRank, MergedTensor
+from pyllama_rt.convert.low_rank import F32, Factor, LowRank, MergedTensor, nth
 from pyllama_rt.errors import NumericsError
 from pyllama_rt.formats.tensor_types import tensor_type
 from pyllama_rt.quant import dequantize, quantize
@@ -30,15 +32,28 @@ def merged(base: LazyTensor, *deltas: LowRank, target: str = "f32") -> Floats:
 
 
 @pytest.mark.parametrize("chunk", [1, 40, 100, 1 << 22])
-def test_chunks_of_experts_get_their_own_product(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_split", [False, True])
+def test_stacks_are_merged_part_by_part(
+    is_split: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lazy_tensor, "CHUNK_ELEMENTS", chunk)
     base, left, right = random(3, 5, 8), random(3, 5, 2, seed=1), random(3, 2, 8, seed=2)
-    delta = LowRank(Factor(lazy(left)), Factor(lazy(right)), 0.5, "adapter")
-    assert delta.shape == (3, 5, 8)
-    assert delta.rank == 2
-    assert np.abs(merged(lazy(base), delta) - (base + 0.5 * left @ right)).max() < 1e-6
+    pair = LowRank(Factor(lazy(left)), Factor(lazy(right)), 0.5, "adapter")
+    stack = lazy(base)
+    if is_split:
+        first, *rest = map(lazy, base)
+        stack = replace(first, shape=base.shape, rest=tuple(rest))
+    deltas = [(pair.part(0),), (), (pair.part(2), pair.part(2))]
+    first_part, *others = [
+        MergedTensor("t", (5, 8), stack.type, nth(stack, i), deltas[i]) for i in range(3)
+    ]
+    tensor = replace(first_part, shape=base.shape, rest=tuple(others))
+    chunks = [c.reshape(-1) for c in tensor.encoded(F32, 1)]
+    found = np.concatenate(chunks).view("<f4").reshape(base.shape)
+    times = np.array([1, 0, 2], np.float32).reshape(3, 1, 1)
+    assert np.abs(found - (base + 0.5 * times * (left @ right))).max() < 1e-5
+    assert pair.part(1).shape == (5, 8)
+    assert pair.part(1).rank == 2
 
 
 def test_swapped_factors_and_rows_in_another_order() -> None:

@@ -36,6 +36,16 @@ std::string heads(const char* key, int64_t n) {
     return std::string(" ") + key + "=" + std::to_string(n);
 }
 
+std::string frequencies(int64_t dims) {
+    std::ostringstream out;
+    out << " frequencies=1.0";
+    for (int64_t i = 1; i < dims / 2; ++i) {
+        out << ","
+            << 1.0 / std::pow(10000.0, static_cast<double>(2 * i) / static_cast<double>(dims));
+    }
+    return out.str();
+}
+
 int attention_block(Text& t, const TinyModel& m, int x, int table, const std::string& b) {
     const int64_t kv = m.n_kv_heads * m.head_dim;
     const std::string sizes = heads("head_dim", m.head_dim);
@@ -121,9 +131,8 @@ TensorType MemoryWeights::type_of(const std::string& name) const {
 std::string TinyModel::text() const {
     Text t;
     const int64_t rope_dims = head_dim / 4 * 2;  // half of each head turns, the rest is copied
-    const int table =
-        t.node("rope_table @- dims=" + std::to_string(rope_dims) + " base=10000.0 scale=1.0", "n",
-               rope_dims);
+    const int table = t.node(
+        "rope_table @- dims=" + std::to_string(rope_dims) + frequencies(rope_dims), "n", rope_dims);
     int x = t.node("embed @embed", "n", dim());
     for (int64_t layer = 0; layer < n_layers; ++layer) {
         const std::string b = "blk." + std::to_string(layer) + ".";

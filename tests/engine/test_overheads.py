@@ -24,10 +24,11 @@ from pyllama_rt.config import LoadConfig, SamplingConfig
 from pyllama_rt.engine.generate import generate_text
 from pyllama_rt.engine.load import load_model
 from pyllama_rt.engine.session import Session
+from pyllama_rt.models.rope import Rope
 
 SHAPE_7B = replace(
     SHAPE_1B, n_layers=32, dim=4096, hidden_dim=(11008,) * 32, n_heads=(32,) * 32,
-    n_kv_heads=(32,) * 32, head_dim=128, rope_dims=128,
+    n_kv_heads=(32,) * 32, head_dim=128, rope=Rope(128),
 )  # fmt: skip
 
 MAX_TOKEN_S = 50e-6
@@ -107,6 +108,7 @@ from pathlib import Path
 from pyllama_rt.config import LoadConfig
 from pyllama_rt.engine.load import load_model
 from pyllama_rt.engine.session import Session
+from pyllama_rt.models.rope import Rope
 
 with load_model({str(tmp_path / "m.gguf")!r}, LoadConfig(n_ctx=512)) as model:
     with Session(model) as session:

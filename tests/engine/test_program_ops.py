@@ -93,7 +93,8 @@ def test_add(isa: str) -> None:
 @pytest.mark.parametrize(("head_dim", "dims"), [(8, 8), (64, 32)])
 def test_rope(isa: str, pairing: str, head_dim: int, dims: int) -> None:
     def build(g: GraphBuilder, v: list[Value]) -> Value:
-        table = g.rope_table(dims, 10000.0, 0.5, "factors")
+        frequencies = [0.5 * 10000.0 ** (-2 * i / dims) for i in range(dims // 2)]
+        table = g.rope_table(frequencies, "factors", 1.25)
         return g.rope(v[0], table, n_heads=3, head_dim=head_dim, pairing=pairing)
 
     factors = np.linspace(1, 4, dims // 2, dtype=np.float32)

@@ -35,10 +35,10 @@ def test_text_form() -> None:
 def test_an_absent_optional_weight_and_words_in_the_text_form() -> None:
     g = builder()
     x = g.embed("embd", 10, 8)
-    table = g.rope_table(4, 10000)
+    table = g.rope_table([1.0, 0.01])
     g.rope(x, table, n_heads=2, head_dim=4, pairing="half")
     lines = g.build(ignored=("norm", "w", "w.bias")).to_text().splitlines()
-    assert lines[2] == "%1 = rope_table @- dims=4 base=10000.0 scale=1.0 -> n 4"
+    assert lines[2] == "%1 = rope_table @- dims=4 frequencies=1.0,0.01 -> n 4"
     assert lines[3] == "%2 = rope %0 %1 n_heads=2 head_dim=4 dims=4 pairing=half -> n 8"
 
 
@@ -66,7 +66,7 @@ def test_widths_have_to_fit() -> None:
     with pytest.raises(ShapeError, match="equal widths, found 8 and 6"):
         g.add(x, y)
     with pytest.raises(ShapeError, match="found 8"):
-        g.rope(x, g.rope_table(4, 1e4), n_heads=3, head_dim=4, pairing="half")
+        g.rope(x, g.rope_table([1.0, 0.01]), n_heads=3, head_dim=4, pairing="half")
     with pytest.raises(ShapeError, match="attention"):
         g.attention(x, y, y, n_heads=2, n_kv_heads=2, head_dim=4, scale=1.0)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pyllama_rt.errors import UnsupportedError
+from pyllama_rt.models.hf_config import COMMON_KEYS as HF_KEYS
 from pyllama_rt.models.hf_keys import check_hf_keys
-from pyllama_rt.models.llama import HF_KEYS
 
 COMMON: dict[str, Any] = {
     "_name_or_path": "x", "architectures": ["LlamaForCausalLM"], "auto_map": {"AutoModel": "m.M"},
@@ -35,7 +35,6 @@ def test_the_keys_of_public_models_pass() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("sliding_window", 4096),
         ("attn_logit_softcapping", 50.0),
         ("embedding_multiplier", 12.0),
         ("logit_scale", 0.1),
@@ -45,7 +44,7 @@ def test_the_keys_of_public_models_pass() -> None:
         ("clip_qkv", 8.0),
         ("rope_scaling", 2.0),
         ("rope_parameters", {"full_attention": {"rope_theta": 1.0}}),
-        ("rope_scaling", {"type": "linear", "factor": 2.0, "attention_factor": 0.3}),
+        ("rope_scaling", {"type": "linear", "factor": 2.0, "mscale": 0.3}),
     ],
 )
 def test_keys_that_change_the_arithmetic_fail(key: str, value: object) -> None:

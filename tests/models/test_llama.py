@@ -18,6 +18,7 @@ from pyllama_rt.errors import FormatError
 from pyllama_rt.graph import reference
 from pyllama_rt.graph.builder import GraphBuilder
 from pyllama_rt.models import llama
+from pyllama_rt.models.rope import Rope
 
 IDS = [1, 7, 260, 9, 33, 260, 261, 100, 4, 5]
 
@@ -38,7 +39,7 @@ def test_equals_its_twin(tmp_path: Path, kind: str, biases: bool, tied: bool) ->
 
 def test_rotary_divisors_and_scaling_equal_their_twin(tmp_path: Path) -> None:
     plain = write_tiny_llama(tmp_path / "plain.gguf")
-    config = replace(tiny_config(), rope_scale=0.25)
+    config = replace(tiny_config(), rope=Rope(64, kind="linear", factor=4.0))
     tiny = write_tiny_llama(tmp_path / "m.gguf", config=config, rope_freqs=True)
     batch = reference.ReferenceBatch(IDS, [0] * len(IDS), [True] * len(IDS))
     cache = reference.ReferenceCache()
@@ -88,10 +89,9 @@ def test_a_missing_tensor_is_named_with_its_nearest() -> None:
     ("field", "value"),
     [
         ("n_kv_heads", (3, 3)),
-        ("rms_norm_eps", 0.0),
-        ("rms_norm_eps", float("nan")),
-        ("rope_base", float("inf")),
-        ("rope_dims", 65),
+        ("norm_eps", 0.0),
+        ("norm_eps", float("nan")),
+        ("rope", Rope(128)),
         ("head_dim", 0),
         ("vocab_size", 0),
         ("n_ctx_train", 1 << 32),

@@ -12,13 +12,16 @@ from tiny_llama import tiny_config
 from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.errors import FormatError, UnsupportedError
 from pyllama_rt.models import llama
+from pyllama_rt.models.config import TransformerConfig
+from pyllama_rt.models.gguf_config import config_keys, read_config
+from pyllama_rt.models.rope import Rope
 
 
-def gguf(**more: object) -> llama.LlamaConfig:
+def gguf(**more: object) -> TransformerConfig:
     """The config of a file with further `llama.` keys, whose dots are written as `__`."""
-    values = {"tokenizer.ggml.tokens": ["a"] * 273, **llama.metadata(tiny_config())}
+    values = {"tokenizer.ggml.tokens": ["a"] * 273, **config_keys(tiny_config(), "llama")}
     values |= {f"llama.{key.replace('__', '.')}": value for key, value in more.items()}
-    return llama.from_gguf(FakeMetadata(values))
+    return read_config(FakeMetadata(values), "llama")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +39,9 @@ def gguf(**more: object) -> llama.LlamaConfig:
     ],
 )
 def test_linear_scaling(keys: dict[str, object], scale: float) -> None:
-    assert gguf(**keys).rope_scale == scale
+    rope = gguf(**keys).rope
+    assert rope is not None
+    assert rope.frequencies() == [scale * f for f in Rope(64).frequencies()]
 
 
 @pytest.mark.parametrize("factor", [-2.0, float("nan"), float("inf")])
@@ -46,17 +51,17 @@ def test_impossible_factors(factor: float) -> None:
 
 
 def test_other_scaling_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="'yarn' is not supported yet; known: none, linear"):
-        gguf(rope__scaling__type="yarn")
+    with pytest.raises(UnsupportedError, match=r"llama.rope.scaling.type: 'ntk' is not supported"):
+        gguf(rope__scaling__type="ntk")
 
 
 def test_the_scale_survives_the_metadata() -> None:
-    cfg = replace(tiny_config(), rope_scale=0.125)
-    values = {"tokenizer.ggml.tokens": ["a"] * cfg.vocab_size, **llama.metadata(cfg)}
-    assert llama.from_gguf(FakeMetadata(values)) == cfg
+    cfg = replace(tiny_config(), rope=Rope(64, kind="linear", factor=8.0))
+    values = {"tokenizer.ggml.tokens": ["a"] * cfg.vocab_size, **config_keys(cfg, "llama")}
+    assert read_config(FakeMetadata(values), "llama") == cfg
 
 
-def hf(**changes: Any) -> llama.LlamaConfig:
+def hf(**changes: Any) -> TransformerConfig:
     values = {
         "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
         "num_attention_heads": 4, "vocab_size": 100, **changes,
@@ -78,19 +83,27 @@ def hf(**changes: Any) -> llama.LlamaConfig:
 )
 def test_rope(keys: dict[str, Any], base: float, scale: float) -> None:
     cfg = hf(**keys)
-    assert (cfg.rope_base, cfg.rope_scale) == (base, scale)
+    assert cfg.rope is not None
+    assert (cfg.rope.base, 1 / cfg.rope.factor) == (base, scale)
 
 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"rope_parameters": {"rope_type": "llama3"}}, "rope_parameters.rope_type: 'llama3'"),
+        ({"rope_parameters": {"rope_type": "ntk"}}, "rope_parameters.rope_type: 'ntk'"),
         ({"rope_scaling": {"rope_type": "dynamic"}}, "rope_scaling.rope_type: 'dynamic'"),
+        (
+            {"rope_scaling": {"type": "linear", "factor": 2.0, "attention_factor": 0.3}},
+            "rope_scaling.attention_factor: not supported beside rope_type 'linear'",
+        ),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor: only whole heads"),
-        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "rope_parameters.partial_rotary"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor: only whole"),
         ({"rope_parameters": {}, "rope_scaling": {}}, "found both"),
         ({"hidden_act": "gelu"}, "hidden_act: 'gelu' is not supported yet; known: silu"),
-        ({"layer_types": ["full_attention", "sliding_attention"]}, "'sliding_attention'"),
+        (
+            {"layer_types": ["full_attention", "sliding_attention"]},
+            "layer_types: expected full_attention in layer 1, found sliding",
+        ),
     ],
 )
 def test_other_arithmetic_is_not_supported(keys: dict[str, Any], message: str) -> None:

@@ -23,7 +23,9 @@ struct Item {
     int64_t row;  // of the run
     int64_t n_rows;
     int64_t head;
-    int64_t n_tiles;
+    TileRange tiles;
+
+    int64_t n_tiles() const { return tiles.end - tiles.begin; }
 };
 
 /// Writes the new keys and values into the cache, then attends. Items, or where these are few the
@@ -40,6 +42,9 @@ class Attention : public Operation {
           n_kv_heads_(c.node().integer("n_kv_heads")),
           head_dim_(c.node().integer("head_dim")),
           scale_(static_cast<float>(c.node().real("scale"))),
+          window_(c.node().integer("window")),
+          softcap_(static_cast<float>(c.node().real("softcap"))),
+          is_causal_(c.node().integer("causal") != 0),
           writer_(c.kernels, head_dim_) {
         const int64_t n_heads = c.node().integer("n_heads");
         require(n_kv_heads_ > 0 && head_dim_ > 0 && n_heads > 0 && n_heads % n_kv_heads_ == 0 &&
@@ -47,6 +52,8 @@ class Attention : public Operation {
                     out_.width == q_.width && k_.width == v_.width &&
                     k_.width / n_kv_heads_ == head_dim_ && k_.width % n_kv_heads_ == 0,
                 ErrorKind::kFormat, "attention: heads and widths do not fit together");
+        require(window_ >= 0 && softcap_ >= 0 && (is_causal_ || window_ == 0), ErrorKind::kFormat,
+                "attention: expected a window and a softcap of at least 0, windows only if causal");
         group_ = n_heads / n_kv_heads_;
         row_tile_ = std::max<int64_t>(kQueryTile / group_, 1);
     }
@@ -64,9 +71,9 @@ class Attention : public Operation {
         int64_t n_floats = 0;
         for_items(runs, [&](const Item& item) {
             ++n_items;
-            n_tiles += item.n_tiles;
-            longest = std::max(longest, item.n_tiles);
-            n_floats += item.n_tiles * partial_floats(item);
+            n_tiles += item.n_tiles();
+            longest = std::max(longest, item.n_tiles());
+            n_floats += item.n_tiles() * partial_floats(item);
         });
         if (n_threads == 1 || n_items >= 2 * n_threads) return 0;
         const int64_t unsplit = n_items > n_threads ? 2 * longest : longest;
@@ -108,12 +115,18 @@ class Attention : public Operation {
         for (const Run& run : runs) {
             for (int64_t row = 0; row < run.n_rows; row += row_tile_) {
                 const int64_t n_rows = std::min(row_tile_, run.n_rows - row);
-                const int64_t n_tiles = attention_tiles(run.first_position + row, n_rows);
+                const TileRange tiles =
+                    attention_tiles(run.first_position + row, n_rows, n_seen(run), window_);
                 for (int64_t head = 0; head < n_kv_heads_; ++head) {
-                    f(Item{run, row, n_rows, head, n_tiles});
+                    f(Item{run, row, n_rows, head, tiles});
                 }
             }
         }
+    }
+
+    /// Positions that all rows of a run see; 0: those up to their own.
+    int64_t n_seen(const Run& run) const {
+        return is_causal_ ? 0 : run.first_position + run.n_rows;
     }
 
     void store_row(const StepContext& step, const Run& run, int64_t i, int thread) const {
@@ -143,18 +156,19 @@ class Attention : public Operation {
 
     void share_tiles(const StepContext& step, const Team& team, int thread) const {
         int64_t total = 0;
-        for_items(step.runs, [&](const Item& item) { total += item.n_tiles; });
+        for_items(step.runs, [&](const Item& item) { total += item.n_tiles(); });
         const Range part = split_range(total, thread, team.size());
         auto* partials = reinterpret_cast<float*>(step.shared);
         int64_t first = 0;
         for_items(step.runs, [&](const Item& item) {
             const int64_t begin = std::max(part.begin - first, int64_t{0});
-            const int64_t end = std::min(part.end - first, item.n_tiles);
+            const int64_t end = std::min(part.end - first, item.n_tiles());
             if (begin < end) {
-                kernels_.attention_partials(arguments(step, item, thread), begin, end, partials);
+                kernels_.attention_partials(arguments(step, item, thread), item.tiles.begin + begin,
+                                            item.tiles.begin + end, partials);
             }
-            first += item.n_tiles;
-            partials += item.n_tiles * partial_floats(item);
+            first += item.n_tiles();
+            partials += item.n_tiles() * partial_floats(item);
         });
     }
 
@@ -170,7 +184,7 @@ class Attention : public Operation {
                 kernels_.attention_merge(arguments(step, item, thread), begin, end, partials);
             }
             first += n_queries;
-            partials += item.n_tiles * partial_floats(item);
+            partials += item.n_tiles() * partial_floats(item);
         });
     }
 
@@ -188,6 +202,8 @@ class Attention : public Operation {
         args.out_stride = out_.bytes_per_row / static_cast<int64_t>(sizeof(float));
         args.n_rows = item.n_rows;
         args.first_position = item.run.first_position + item.row;
+        args.n_seen = n_seen(item.run);
+        args.window = window_;
         args.group = group_;
         args.head_dim = head_dim_;
         args.pages = item.run.pages;
@@ -195,6 +211,7 @@ class Attention : public Operation {
         args.v_offset = step.kv->v_offset(layer_, item.head);
         args.kv_type = step.kv->type;
         args.scale = scale_;
+        args.softcap = softcap_;
         args.scratch = reinterpret_cast<float*>(step.scratch[thread]);
         return args;
     }
@@ -208,6 +225,9 @@ class Attention : public Operation {
     int64_t n_kv_heads_;
     int64_t head_dim_;
     float scale_;
+    int64_t window_;
+    float softcap_;
+    bool is_causal_;
     KvWriter writer_;
     int64_t group_;
     int64_t row_tile_;

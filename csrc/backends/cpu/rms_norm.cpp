@@ -1,37 +1,22 @@
-#include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/row_operation.h"
+#include "core/errors.h"
 
 namespace plrt::cpu {
-namespace {
-
-class RmsNorm : public Operation {
-  public:
-    explicit RmsNorm(const BindContext& c)
-        : kernels_(c.kernels),
-          in_(input_view(c, 0)),
-          out_(output_view(c)),
-          weight_(vector_weight(c, c.node().weights[0], out_.width)),
-          eps_(static_cast<float>(c.node().real("eps"))) {}
-
-    void run(const StepContext& step, Team& team, int thread) const override {
-        const Range part = split_range(step.rows(out_.rows), thread, team.size());
-        for (int64_t i = part.begin; i < part.end; ++i) {
-            kernels_.rms_norm(in_.floats(step, i), weight_.data(), eps_, out_.width,
-                              out_.floats(step, i));
-        }
-    }
-
-  private:
-    const KernelTable& kernels_;
-    RowView in_;
-    RowView out_;
-    std::vector<float> weight_;
-    float eps_;
-};
-
-}  // namespace
 
 std::unique_ptr<Operation> bind_rms_norm(const BindContext& c) {
-    return std::make_unique<RmsNorm>(c);
+    const int64_t width = output_width(c);
+    const int64_t n_groups = c.node().integer("groups");
+    require(n_groups > 0 && width % n_groups == 0, ErrorKind::kFormat,
+            "rms_norm: expected groups that divide the width ", width, ", found ", n_groups);
+    auto weight = vector_weight(c, c.node().weights[0], width / n_groups);
+    const auto eps = static_cast<float>(c.node().real("eps"));
+    return row_operation(c, [&kernels = c.kernels, width, eps, weight = std::move(weight)](
+                                InputRows in, float* out) {
+        const auto n = static_cast<int64_t>(weight.size());
+        for (int64_t at = 0; at < width; at += n) {
+            kernels.rms_norm(in[0] + at, weight.data(), eps, n, out + at);
+        }
+    });
 }
 
 }  // namespace plrt::cpu

@@ -105,8 +105,9 @@ class Upcoming {
 template <int N>
 struct QueryBlock {
     const float* q[N];
-    int64_t n_seen[N];  // positions of the tile that the query sees, ascending
-    float* weights;     // [N][64]
+    int64_t n_seen[N];    // positions of the tile up to the last that the query sees, ascending
+    int64_t n_hidden[N];  // of those, the first ones that lie before its window
+    float* weights;       // [N][64]
 };
 
 /// Scores of N queries against V vectors of keys, from position `at` of the tile.
@@ -130,7 +131,11 @@ inline void score_vectors(const AttentionArgs& a, const float* keys, const Query
     const F32x16 scale = set1(a.scale);
     for (int i = 0; i < N; ++i) {
         float* to = block.weights + i * kPageCells + at;
-        for (int v = 0; v < V; ++v) store(to + 16 * v, mul(s[i][v], scale));
+        for (int v = 0; v < V; ++v) {
+            F32x16 score = mul(s[i][v], scale);
+            if (a.softcap > 0) score = softcap_vector(score, a.softcap);
+            store(to + 16 * v, score);
+        }
     }
 }
 
@@ -147,6 +152,7 @@ inline void tile_scores(const AttentionArgs& a, const float* keys, const QueryBl
     for (; at < n; at += 16) score_vectors<N, 1>(a, keys, block, at, next.take(a.head_dim));
     for (int i = 0; i < N; ++i) {
         float* scores = block.weights + i * kPageCells;
+        for (int64_t j = 0; j < block.n_hidden[i]; ++j) scores[j] = -kInfinity;
         for (int64_t j = block.n_seen[i]; j < kPageCells; ++j) scores[j] = -kInfinity;
     }
 }

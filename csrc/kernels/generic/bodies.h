@@ -3,6 +3,8 @@
 
 // clang-format off
 #include "kernels/generic/elementwise.h"
+#include "kernels/generic/activations.h"
+#include "kernels/generic/norms.h"
 #include "kernels/generic/quantize.h"
 #include "kernels/generic/panel_rows.h"
 #include "kernels/generic/panel_small.h"

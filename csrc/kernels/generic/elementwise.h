@@ -47,50 +47,32 @@ inline F32x16 exp(F32x16 x) {
     return zero_where_below(x, kSmallest, mul(add(p, p), half_pow2(t)));
 }
 
-void exp_row(const float* x, int64_t n, float* out) {
+/// out[i] = f(x[i]) for a function of vectors.
+template <typename F>
+inline void map_row(const float* x, int64_t n, float* out, F f) {
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16) store(out + i, exp(load(x + i)));
-    if (i < n) store_part(out + i, exp(load_part(x + i, n - i)), n - i);
+    for (; i + 16 <= n; i += 16) store(out + i, f(load(x + i)));
+    if (i < n) store_part(out + i, f(load_part(x + i, n - i)), n - i);
 }
 
-inline F32x16 silu_mul_vector(F32x16 gate, F32x16 up) {
-    const F32x16 one = set1(1.0f);
-    return mul(div(gate, add(one, exp(sub(zero(), gate)))), up);
-}
-
-void silu_mul(const float* gate, const float* up, int64_t n, float* out) {
+/// out[i] = f(a[i], b[i]), likewise.
+template <typename F>
+inline void map_rows(const float* a, const float* b, int64_t n, float* out, F f) {
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16) store(out + i, silu_mul_vector(load(gate + i), load(up + i)));
-    if (i < n) {
-        const F32x16 y = silu_mul_vector(load_part(gate + i, n - i), load_part(up + i, n - i));
-        store_part(out + i, y, n - i);
-    }
+    for (; i + 16 <= n; i += 16) store(out + i, f(load(a + i), load(b + i)));
+    if (i < n) store_part(out + i, f(load_part(a + i, n - i), load_part(b + i, n - i)), n - i);
 }
 
 void add_rows(const float* a, const float* b, int64_t n, float* out) {
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16) store(out + i, add(load(a + i), load(b + i)));
-    for (; i < n; ++i) out[i] = a[i] + b[i];
+    map_rows(a, b, n, out, [](F32x16 x, F32x16 y) { return add(x, y); });
 }
 
-void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* out) {
-    F32x16 squares = zero();
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        const F32x16 v = load(x + i);
-        squares = fma(v, v, squares);
-    }
-    if (i < n) {
-        const F32x16 v = load_part(x + i, n - i);
-        squares = fma(v, v, squares);
-    }
-    const float mean = reduce_add(squares) / static_cast<float>(n);
-    const float scale = 1.0f / sqrt1(mean + eps);
-    const F32x16 scales = set1(scale);
-    for (i = 0; i + 16 <= n; i += 16) {
-        store(out + i, mul(mul(load(x + i), scales), load(weight + i)));
-    }
-    for (; i < n; ++i) out[i] = x[i] * scale * weight[i];
+void scale_row(const float* x, float factor, int64_t n, float* out) {
+    map_row(x, n, out, [=](F32x16 v) { return mul(v, set1(factor)); });
+}
+
+void add_scaled(const float* x, float factor, int64_t n, float* sum) {
+    map_rows(x, sum, n, sum, [=](F32x16 v, F32x16 s) { return fma(v, set1(factor), s); });
 }
 
 /// Rotates n pairs (x[step * i], x[step * i + partner]). The step is known to the compiler, so that

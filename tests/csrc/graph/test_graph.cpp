@@ -19,7 +19,8 @@ const Test valid_text("graph: a valid text", [] {
     const Graph graph = parse_graph(TinyModel{}.text());
     check(graph.nodes.size() == 2 + 2 * 15 + 3, "number of nodes");
     check(graph.nodes[0].op == Op::rope_table && graph.nodes[0].weights[0].empty(), "first");
-    check(graph.nodes[0].real("base") == 10000.0 && graph.nodes[0].integer("dims") == 4, "values");
+    check(graph.nodes[0].reals("frequencies") == std::vector{1.0, 0.01}, "numbers");
+    check(graph.nodes[0].integer("dims") == 4 && graph.nodes[0].real("magnitude") == 1.0, "values");
     check(graph.nodes.back().rows == Rows::kOutput && graph.nodes.back().width == 23, "last");
 });
 
@@ -77,25 +78,28 @@ const Test node_lines("graph: wrong node lines", [] {
 
 const Test attributes("graph: attributes must be those of ops.def, once each", [] {
     const std::string table = "%0 = rope_table @- ";
-    parse_graph(kHead + table + "dims=8 base=1.0 scale=1.0 -> n 8");
+    parse_graph(kHead + table + "dims=8 frequencies=1.0 magnitude=1.0 -> n 8");
+    parse_graph(kHead + table + "dims=8 frequencies=1.0 -> n 8");
     for (const std::string words : {
-             "base=1.0 scale=1.0",
-             "dims=8 dims=8 base=1.0 scale=1.0",
-             "dims=8 base=1.0 scale=1.0 eps=1",
-             "dims=8 base=1.0 scales=1.0",
-             "dims=eight base=1.0 scale=1.0",
-             "dims=9 base=1.0 scale=1.0",
-             "dims= base=1.0 scale=1.0",
-             "dims=99999999999999999999 base=1.0 scale=1.0",
+             "frequencies=1.0",
+             "dims=8",
+             "dims=8 dims=8 frequencies=1.0",
+             "dims=8 frequencies=1.0 eps=1",
+             "dims=8 frequencies=1.0 magnitudes=1.0",
+             "dims=eight frequencies=1.0",
+             "dims=9 frequencies=1.0",
+             "dims= frequencies=1.0",
+             "dims=99999999999999999999 frequencies=1.0",
          }) {
         refused(kHead + table + words + " -> n 8");
     }
-    refused(kHead + table + "dims=65538 base=1.0 scale=1.0 -> n 65538");
-    const Node node = parse_graph(kHead + table + "dims=8 base=nan scale=1e999 -> n 8").nodes[0];
-    check_throws(ErrorKind::kFormat, [&] { node.real("base"); });
-    check_throws(ErrorKind::kFormat, [&] { node.real("scale"); });
+    refused(kHead + table + "dims=65538 frequencies=1.0 -> n 65538");
+    const std::string odd = "dims=8 frequencies=1,,2 magnitude=1e999 -> n 8";
+    const Node node = parse_graph(kHead + table + odd).nodes[0];
+    check_throws(ErrorKind::kFormat, [&] { node.reals("frequencies"); });
+    check_throws(ErrorKind::kFormat, [&] { node.real("magnitude"); });
     check_throws(ErrorKind::kFormat, [&] { node.real("absent"); });
-    check_throws(ErrorKind::kFormat, [&] { node.integer("scale"); });
+    check_throws(ErrorKind::kFormat, [&] { node.integer("magnitude"); });
 });
 
 const Test shapes("graph: values that do not fit one another", [] {
@@ -169,9 +173,9 @@ const Test bindings("graph: heads, weights and outputs that fit no program", [] 
     unbound(start + "%2 = rms_norm %0 @w eps=1.0 -> n 8\n" + end);
     unbound(start + "%2 = rms_norm %0 @v eps=inf -> n 8\n" + end);
     unbound(start + "%2 = linear %0 @w @- -> n 8\n");  // ends in rows n
-    unbound(kHead + "%0 = rope_table @- dims=7 base=1.0 scale=1.0 -> n 7\n");
-    unbound(kHead + "%0 = rope_table @- dims=8 base=0.0 scale=1.0 -> n 8\n");
-    unbound(kHead + "%0 = rope_table @q dims=64 base=1.0 scale=1.0 -> n 64\n");
+    unbound(kHead + "%0 = rope_table @- dims=7 frequencies=1,1,1 -> n 7\n");
+    unbound(kHead + "%0 = rope_table @- dims=8 frequencies=1,1,1 -> n 8\n");
+    unbound(kHead + "%0 = rope_table @q dims=4 frequencies=1,1 -> n 4\n");
 });
 
 const Test smallest_embedding("graph: with several embeddings an id has to be in all", [] {

@@ -111,6 +111,9 @@ struct Case {
     int64_t group;
     int64_t first;
     int64_t n_rows;
+    int64_t window = 0;
+    float softcap = 0.0f;
+    bool is_causal = true;
 
     std::vector<float> queries() const { return normal((first + n_rows) * width(), 3); }
     int64_t width() const { return group * head_dim; }
@@ -131,11 +134,14 @@ struct Case {
         AlignedBuffer scratch;
         const AttentionArgs args = arguments(pages, q, begin, end, out, scratch);
         const int64_t n_queries = (end - begin) * group;
-        const int64_t n_tiles = attention_tiles(args.first_position, args.n_rows);
+        const TileRange tiles = attention_tiles(args);
         const int64_t stride = attention_partial_floats(n_queries, head_dim);
-        AlignedBuffer partials(n_tiles * stride * static_cast<int64_t>(sizeof(float)));
+        AlignedBuffer partials((tiles.end - tiles.begin) * stride *
+                               static_cast<int64_t>(sizeof(float)));
         auto* floats = reinterpret_cast<float*>(partials.data());
-        for (int64_t t = n_tiles; t-- > 0;) kernels.attention_partials(args, t, t + 1, floats);
+        for (int64_t t = tiles.end; t-- > tiles.begin;) {
+            kernels.attention_partials(args, t, t + 1, floats);
+        }
         kernels.attention_merge(args, n_queries / 3, n_queries, floats);
         kernels.attention_merge(args, 0, n_queries / 3, floats);
         return out;
@@ -159,6 +165,9 @@ struct Case {
         args.v_offset = pages.v_offset();
         args.kv_type = type;
         args.scale = 0.5f;
+        args.window = window;
+        args.softcap = softcap;
+        args.n_seen = is_causal ? 0 : first + n_rows;
         args.scratch = reinterpret_cast<float*>(scratch.data());
         return args;
     }
@@ -176,13 +185,17 @@ struct Case {
     void one_query(const Pages& pages, const float* q, int64_t at, std::vector<float>& out) const {
         std::vector<double> weights;
         double largest = -1e300;
-        for (int64_t j = 0; j <= at; ++j) {
+        const int64_t begin = window > 0 ? std::max(at + 1 - window, int64_t{0}) : 0;
+        const int64_t end = is_causal ? at + 1 : first + n_rows;
+        for (int64_t j = begin; j < end; ++j) {
             double score = 0;
             for (int64_t d = 0; d < head_dim; ++d) {
                 score += static_cast<double>(q[d]) *
                          static_cast<double>(pages.k[static_cast<size_t>(j * head_dim + d)]);
             }
-            weights.push_back(0.5 * score);
+            score *= 0.5;
+            const double cap = static_cast<double>(softcap);
+            weights.push_back(cap > 0 ? cap * std::tanh(score / cap) : score);
             largest = std::max(largest, weights.back());
         }
         double total = 0;
@@ -190,7 +203,8 @@ struct Case {
         for (int64_t d = 0; d < head_dim; ++d) {
             double sum = 0;
             for (size_t j = 0; j < weights.size(); ++j) {
-                const size_t i = j * static_cast<size_t>(head_dim) + static_cast<size_t>(d);
+                const size_t at_j = static_cast<size_t>(begin) + j;
+                const size_t i = at_j * static_cast<size_t>(head_dim) + static_cast<size_t>(d);
                 sum += weights[j] / total * static_cast<double>(pages.v[i]);
             }
             out.push_back(static_cast<float>(sum));
@@ -240,6 +254,37 @@ const Test row_by_row("attention: rows together or alone, tiles in any order, gi
                               }
                           }
                       });
+
+const Test windows_and_caps(
+    "attention: windows, caps and both directions, whole, split and by row", [] {
+        const Case cases[] = {
+            {KvType::kF32, 24, 3, 0, 200, 1},
+            {KvType::kF16, 24, 3, 55, 150, 10},
+            {KvType::kQ8_0, 40, 1, 63, 150, 64, 3.0f},
+            {KvType::kF32, 16, 7, 300, 40, 129},
+            {KvType::kF32, 16, 2, 300, 1, 70, 2.0f},
+            {KvType::kF16, 24, 2, 0, 150, 0, 1.5f},
+            {KvType::kF32, 24, 2, 0, 150, 0, 0.0f, false},
+            {KvType::kF32, 24, 2, 0, 3, 0, 0.0f, false},
+        };
+        for (const Case& c : cases) {
+            const Pages pages(c.type, c.head_dim, c.first + c.n_rows);
+            const auto q = c.queries();
+            const auto wanted = c.in_double(pages, q);
+            for (const std::string& isa : supported_isas()) {
+                const KernelTable& kernels = select_kernels(isa);
+                const auto whole = c.run(kernels, pages, q, 0, c.n_rows);
+                check(nmse(whole, wanted) < 1e-10, "against double");
+                check(same_bits(c.run_split(kernels, pages, q, 0, c.n_rows), whole), "tiles");
+                std::vector<float> parts;
+                for (int64_t row = 0; row < c.n_rows; ++row) {
+                    const auto one = c.run(kernels, pages, q, row, row + 1);
+                    parts.insert(parts.end(), one.begin(), one.end());
+                }
+                check(same_bits(parts, whole), "rows");
+            }
+        }
+    });
 
 const Test later_rows("attention: what an earlier row does not see cannot spoil it", [] {
     for (const std::string& isa : supported_isas()) {

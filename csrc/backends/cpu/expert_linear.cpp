@@ -1,0 +1,127 @@
+#include <algorithm>
+#include <cstring>
+
+#include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/expert_rows.h"
+#include "core/checked.h"
+#include "kernels/registry.h"
+
+namespace plrt::cpu {
+namespace {
+
+/// For each row and each expert that it chose: y = x · Wᵀ with that expert's matrix. The rows that
+/// chose an expert meet its matrix together; each thread computes a run of every matrix's rows.
+class ExpertLinear : public Operation {
+  public:
+    explicit ExpertLinear(const BindContext& c)
+        : in_(input_view(c, 0)),
+          route_(input_view(c, 1)),
+          out_(output_view(c)),
+          format_(c.input(0).format),
+          n_experts_(c.node().integer("n_experts")),
+          n_used_(c.node().integer("n_used")),
+          is_shared_(c.node().integer("shared") != 0),
+          k_(is_shared_ ? in_.width : in_.width / n_used_),
+          width_(out_.width / n_used_) {
+        weight_ = c.weights.get(c.node().weights[0], checked_mul(n_experts_, width_), k_);
+        row_bytes_ = row_bytes(weight_.type, k_);
+        matmul_ = matmul_for(c.kernels, weight_.type);
+        column_bytes_ = activation_row_bytes(format_, k_);
+    }
+
+    int64_t scratch_bytes(int64_t n_rows) const override {
+        const int64_t per_row = checked_add(
+            column_bytes_, kMatmulRows * static_cast<int64_t>(sizeof(float)) + kChoiceBytes);
+        return checked_add(kMatmulScratchBytes, checked_mul(n_rows, per_row));
+    }
+
+    void run(const StepContext& step, Team& team, int thread) const override {
+        const Range part = split_range(width_, thread, team.size(), kMatmulGrain);
+        if (part.begin == part.end) return;
+        const int64_t n_rows = step.rows(out_.rows);
+        for (int64_t expert = 0; expert < n_experts_; ++expert) {
+            const Columns columns = gather(step, expert, n_rows, thread);
+            if (columns.n > 0) multiply(step, expert, columns, part, thread);
+        }
+    }
+
+  private:
+    /// A row of the step and the place among its experts where it names the one at hand.
+    struct Choice {
+        int32_t row;
+        int32_t slot;
+    };
+    static constexpr int64_t kChoiceBytes = sizeof(Choice);
+
+    /// The activations of the rows that chose an expert, and room for a run of their results.
+    struct Columns {
+        int64_t n;
+        uint8_t* activations;
+        float* results;  // [n][kMatmulRows]
+        Choice* choices;
+    };
+
+    Columns gather(const StepContext& step, int64_t expert, int64_t n_rows, int thread) const {
+        uint8_t* activations = step.scratch[thread] + kMatmulScratchBytes;
+        auto* results = reinterpret_cast<float*>(activations + n_rows * column_bytes_);
+        Columns columns{0, activations, results,
+                        reinterpret_cast<Choice*>(results + n_rows * kMatmulRows)};
+        for (int64_t row = 0; row < n_rows; ++row) {
+            const float* route = route_.floats(step, row);
+            const float* found = std::find(route, route + n_used_, static_cast<float>(expert));
+            if (found == route + n_used_) continue;
+            const int64_t slot = found - route;
+            copy_columns(format_, in_.row(step, row), in_.width, is_shared_ ? 0 : slot * k_, k_,
+                         activations + columns.n * column_bytes_);
+            columns.choices[columns.n++] = {static_cast<int32_t>(row), static_cast<int32_t>(slot)};
+        }
+        return columns;
+    }
+
+    void multiply(const StepContext& step, int64_t expert, const Columns& columns, Range part,
+                  int thread) const {
+        MatmulArgs args{};
+        args.weight_row_bytes = row_bytes_;
+        args.k = k_;
+        args.activations = columns.activations;
+        args.activation_row_bytes = column_bytes_;
+        args.n_cols = columns.n;
+        args.out = columns.results;
+        args.out_stride = kMatmulRows;
+        args.scratch = step.scratch[thread];
+        for (int64_t row = part.begin; row < part.end; row += kMatmulRows) {
+            args.weights = weight_.data + (expert * width_ + row) * row_bytes_;
+            args.row_begin = 0;
+            args.row_end = std::min(kMatmulRows, part.end - row);
+            matmul_(args);
+            for (int64_t i = 0; i < columns.n; ++i) {
+                const Choice& choice = columns.choices[i];
+                std::memcpy(out_.floats(step, choice.row) + choice.slot * width_ + row,
+                            columns.results + i * kMatmulRows,
+                            static_cast<size_t>(args.row_end) * sizeof(float));
+            }
+        }
+    }
+
+    RowView in_;
+    RowView route_;
+    RowView out_;
+    ValueFormat format_;
+    int64_t n_experts_;
+    int64_t n_used_;
+    bool is_shared_;
+    int64_t k_;
+    int64_t width_;
+    Weight weight_;
+    int64_t row_bytes_;
+    MatmulFunction matmul_;
+    int64_t column_bytes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Operation> bind_expert_linear(const BindContext& c) {
+    return std::make_unique<ExpertLinear>(c);
+}
+
+}  // namespace plrt::cpu

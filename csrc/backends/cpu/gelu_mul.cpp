@@ -1,0 +1,11 @@
+#include "backends/cpu/row_operation.h"
+
+namespace plrt::cpu {
+
+std::unique_ptr<Operation> bind_gelu_mul(const BindContext& c) {
+    return row_operation(c, [&kernels = c.kernels, n = output_width(c)](InputRows in, float* out) {
+        kernels.gelu_mul(in[0], in[1], n, out);
+    });
+}
+
+}  // namespace plrt::cpu

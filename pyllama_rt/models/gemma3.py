@@ -1,0 +1,94 @@
+"""Gemma 3 (text): Gemma 2 without caps, each head's queries and keys normed, and five layers with
+a window and rotary positions of their own to one that sees all.
+
+Source: arXiv:2503.19786, section 2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+
+from pyllama_rt.graph.builder import Graph, GraphBuilder
+from pyllama_rt.metadata import MetadataReader
+from pyllama_rt.models import blocks, gemma2, gguf_config, hf_config, tables
+from pyllama_rt.models.config import TransformerConfig
+from pyllama_rt.models.registry import Architecture, register
+from pyllama_rt.models.rope import Rope
+
+TENSORS = (*gemma2.TENSORS, *tables.head_norms("plus_one"))
+
+_FULL_EVERY = 6
+_LAYERS_27B = 62
+
+
+def from_gguf(r: MetadataReader) -> TransformerConfig:
+    """The config in GGUF metadata."""
+    cfg = gguf_config.read_config(r, "gemma3")
+    window = r.get_int("gemma3.attention.sliding_window", 0)
+    return replace(
+        cfg,
+        windows=gemma2.every_nth_full(window, cfg.n_layers, _FULL_EVERY),
+        local_rope=Rope(cfg.head_dim, r.get_float("gemma3.rope.freq_base_swa", 10000.0)),
+        final_softcap=r.get_float("gemma3.final_logit_softcapping", 0.0),
+        query_scale=gemma2.gguf_query_scale(cfg, _LAYERS_27B),
+    )
+
+
+def from_hf(r: MetadataReader) -> TransformerConfig:
+    """The config in a config.json; transformers 5 keeps both kinds of rotary positions in one."""
+    names = hf_config.HfNames(activation="hidden_activation")
+    cfg = hf_config.read_config(r, names, activations=gemma2.GELU, rotary=False)
+    blocks_of = "rope_parameters.{}_attention"
+    if r.has(blocks_of.format("full")):
+        rope = hf_config.read_rope(r, cfg, blocks_of.format("full"))
+        local = r.get_float(blocks_of.format("sliding") + ".rope_theta", 10000.0)
+    else:
+        rope, local = hf_config.read_rope(r, cfg), r.get_float("rope_local_base_freq", 10000.0)
+    every = r.get_int("sliding_window_pattern", _FULL_EVERY)
+    windows = gemma2.every_nth_full(r.get_int("sliding_window", 512), cfg.n_layers, every)
+    hf_config.check_layer_types(r, windows)
+    return replace(
+        cfg,
+        rope=rope,
+        local_rope=Rope(cfg.head_dim, local),
+        windows=windows,
+        final_softcap=r.get_float("final_logit_softcapping", 0.0),
+        query_scale=r.get_float("query_pre_attn_scalar", float(cfg.head_dim)) ** -0.5,
+    )
+
+
+def build(cfg: TransformerConfig, g: GraphBuilder) -> Graph:
+    """The graph."""
+    everywhere, nearby = blocks.rope_table(g, cfg.rope), blocks.rope_table(g, cfg.local_rope)
+    x = g.embed("token_embd.weight", cfg.vocab_size, cfg.dim)
+    x = g.scale(x, math.sqrt(cfg.dim))  # (n, dim)
+    for i in range(cfg.n_layers):
+        table = nearby if cfg.window(i) else everywhere
+        x = gemma2.block(g, x, cfg, i, table, head_norms=True)
+    x = g.rms_norm(g.output_rows(x), "output_norm.weight", cfg.norm_eps)  # (m, dim)
+    logits = blocks.head(g, x, cfg)  # (m, vocab)
+    if cfg.final_softcap:
+        g.softcap(logits, cfg.final_softcap)
+    return blocks.finished(g)
+
+
+register(
+    Architecture(
+        name="gemma3",
+        hf_names=("Gemma3ForCausalLM",),
+        from_gguf=from_gguf,
+        from_hf=from_hf,
+        hf_keys=hf_config.COMMON_KEYS
+        | {
+            "hidden_activation", "attn_logit_softcapping", "final_logit_softcapping",
+            "query_pre_attn_scalar", "rope_local_base_freq", "sliding_window_pattern",
+            *hf_config.rope_keys("rope_parameters.full_attention"),
+            *hf_config.rope_keys("rope_parameters.sliding_attention"),
+        },
+        metadata=partial(gguf_config.config_keys, arch="gemma3"),
+        tensors=lambda _: TENSORS,
+        build=build,
+    )
+)  # fmt: skip
