@@ -57,8 +57,7 @@ class TokenLevel(Vocabulary, Closing):
 
         Args:
             model_path: The file; any part of a split model.
-            n_ctx: Tokens of context; 0 for all that the model was trained on, None for that but
-                at most 4096.
+            n_ctx: Tokens of context; 0: as many as it was trained on; None: at most 4096 of them.
             n_batch: Tokens of a prompt that are read at a time; results do not depend on it.
             n_threads, n_threads_batch: Threads of one-token steps and of longer ones.
             seed: The same seed and the same calls give the same texts; None or -1: random.
@@ -68,8 +67,7 @@ class TokenLevel(Vocabulary, Closing):
             chat_format: llama-2, alpaca or chatml instead of the model file's own template.
             type_k, type_v: "f16", "f32" or "q8_0" (or ggml's numbers 1, 0, 8), both the same.
             verbose: Say in one line on stderr what was loaded.
-            theirs: Further arguments of llama-cpp-python: those that `load_choices` reads, and
-                others at values that ask for nothing.
+            theirs: Those of `load_choices`, others at values without effect.
         Raises: PyllamaRtError of the class that fits; TypeError for an unknown argument.
         """
         args.check_neutral("Llama.__init__", args.LOAD_NEUTRAL, theirs)

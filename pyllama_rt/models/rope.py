@@ -69,7 +69,7 @@ class Rope:
 
     def frequencies(self) -> list[float]:
         """Radians a position for each of dims / 2 pairs, before divisors."""
-        plain = [self.base ** (-2 * i / self.dims) for i in range(self.dims // 2)]
+        plain = [1.0 / self.base ** (2 * i / self.dims) for i in range(self.dims // 2)]
         if self.kind == "linear":
             return [f / self.factor for f in plain]
         if self.kind == "yarn":

@@ -61,7 +61,7 @@ def test_python_takes_little_of_a_token(
 ) -> None:
     untraced()
     path = write_tiny_llama(tmp_path / "m.gguf", config=tiny_config(dim=64, head_dim=16)).path
-    sampling = SamplingConfig(temperature=temperature, seed=1)
+    sampling = SamplingConfig(temperature=temperature, seed=3)
     steps = []
     with load_model(path, LoadConfig(n_threads=1)) as model:
         program = model.program

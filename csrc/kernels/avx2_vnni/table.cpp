@@ -11,6 +11,6 @@
 #include "kernels/avx2/bytes.h"
 #include "kernels/avx2_vnni/dots.h"
 #include "kernels/avx2_vnni/int8_peak.h"
-#include "kernels/generic/bf16_dot.h"
+#include "kernels/avx2/float_parts.h"
 #include "kernels/generic/bodies.h"
 // clang-format on

@@ -11,5 +11,6 @@
 #include "kernels/avx512_vnni/bytes.h"
 #include "kernels/avx512_vnni/int8_peak.h"
 #include "kernels/avx512_bf16/bf16_dot.h"
+#include "kernels/generic/float_parts.h"
 #include "kernels/generic/bodies.h"
 // clang-format on

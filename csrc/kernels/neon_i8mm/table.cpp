@@ -12,5 +12,6 @@
 #include "kernels/neon_i8mm/dots.h"
 #include "kernels/neon_i8mm/int8_peak.h"
 #include "kernels/generic/bf16_dot.h"
+#include "kernels/generic/float_parts.h"
 #include "kernels/generic/bodies.h"
 // clang-format on

@@ -10,5 +10,6 @@
 #include "kernels/scalar/bytes.h"
 #include "kernels/scalar/int8_peak.h"
 #include "kernels/generic/bf16_dot.h"
+#include "kernels/generic/float_parts.h"
 #include "kernels/generic/bodies.h"
 // clang-format on
