@@ -32,12 +32,15 @@ SUBCOMMANDS = {
     "chat": "Talk with a model.",
     "convert": "Write a checkpoint as a GGUF file.",
     "quantize": "Write a GGUF file again with its weights in fewer bits.",
+    "merge-tokenizer": "Extend a SentencePiece vocabulary by the pieces of another.",
+    "merge-lora": "Write a model with LoRA adapters added to its weights.",
+    "convert-lora": "Write a LoRA adapter as a GGUF file.",
     "inspect": "Show what a GGUF file holds.",
     "tokenize": "Show the tokens of a text.",
     "bench": "Measure how fast a model runs.",
     "doctor": "Check this installation and this machine.",
 }
-"""Name of each subcommand, its file and its function, and what `--help` says of it."""
+"""Name of each subcommand, its file and its function (- is _), and what `--help` says of it."""
 
 # In typer's older versions the class is click's, in newer ones its own copy of it.
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
@@ -52,7 +55,8 @@ class _LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         if cmd_name not in SUBCOMMANDS:
             return None
-        function = getattr(import_module(f"pyllama_rt.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        function = getattr(import_module(f"pyllama_rt.cli.{name}"), name)
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(cmd_name, no_args_is_help=False)(function)
         return get_command(app)

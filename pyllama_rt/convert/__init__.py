@@ -1,7 +1,18 @@
-"""Checkpoints of other formats to GGUF, and GGUF files to other types."""
+"""Checkpoints of other formats to GGUF, GGUF files to other types, adapters into their bases."""
 
+from pyllama_rt.convert.convert_adapter import ConvertedAdapter, convert_adapter
 from pyllama_rt.convert.convert_checkpoint import convert_checkpoint
+from pyllama_rt.convert.merge_adapters import MergedModel, merge_adapters
 from pyllama_rt.convert.quantize_file import plan_file, quantize_file
 from pyllama_rt.convert.write import Progress
 
-__all__ = ["Progress", "convert_checkpoint", "plan_file", "quantize_file"]
+__all__ = [
+    "ConvertedAdapter",
+    "MergedModel",
+    "Progress",
+    "convert_adapter",
+    "convert_checkpoint",
+    "merge_adapters",
+    "plan_file",
+    "quantize_file",
+]

@@ -20,6 +20,7 @@ from pyllama_rt.convert.write import (
 )
 from pyllama_rt.errors import ConfigError
 from pyllama_rt.formats.gguf import GgufFile, GgufWriter
+from pyllama_rt.formats.gguf_adapter import check_is_model
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES, TensorType
 from pyllama_rt.models.registry import architecture
 from pyllama_rt.quant.mixes import ModelTraits, find_mix
@@ -119,6 +120,7 @@ def _plan_gguf(file: GgufFile, type: str, pure: bool, overrides: Sequence[str]) 
     mix = find_mix(type)
     if not file.tensors:
         raise ConfigError(f"{file.path}: the file holds no tensors to quantise")
+    check_is_model(file)
     # What must keep its precision differs between architectures; of unknown ones nobody knows.
     architecture(file.get_str("general.architecture"), file.path)
     with naming(file.path):

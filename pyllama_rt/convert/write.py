@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyllama_rt.convert.lazy_tensor import LazyTensor
 from pyllama_rt.errors import ConfigError
 from pyllama_rt.formats.atomic_file import same_file
 from pyllama_rt.formats.gguf import GgufWriter, ValueType
+from pyllama_rt.formats.tensor_types import TensorType
 from pyllama_rt.quant.mixes import Mix
 from pyllama_rt.quant.plan import Plan
 
@@ -21,6 +22,13 @@ Progress = Callable[[str, int, int], None]
 FILE_TYPE = "general.file_type"
 QUANTIZATION_VERSION = "general.quantization_version"
 _VERSION = 2  # of the block layouts; every program in use writes this one
+
+
+class EncodedTensor(Protocol):
+    """A tensor that gives its bytes in any type, a few rows at a time."""
+
+    def encoded(self, target: TensorType, n_threads: int | None) -> Iterator[NDArray[np.uint8]]:
+        """The bytes of the tensor as `target`, chunk by chunk. Raises: NumericsError."""
 
 
 def check_output(out: Path, sources: Iterable[Path]) -> None:
@@ -41,7 +49,7 @@ def add_type_keys(writer: GgufWriter, mix: Mix) -> None:
 def write_tensors(
     writer: GgufWriter,
     plan: Plan,
-    tensors: Iterable[LazyTensor],
+    tensors: Iterable[EncodedTensor],
     *,
     n_threads: int | None,
     progress: Progress | None,

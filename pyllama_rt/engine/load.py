@@ -17,6 +17,7 @@ from pyllama_rt.config import DEFAULT_N_CTX, LoadConfig, RopeConfig
 from pyllama_rt.engine.memory import MemoryNeed, check_memory
 from pyllama_rt.errors import ConfigError, FormatError, StateError, UnsupportedError
 from pyllama_rt.formats.gguf import GgufFile
+from pyllama_rt.formats.gguf_adapter import check_is_model
 from pyllama_rt.formats.tensor_types import WEIGHT_TYPES
 from pyllama_rt.graph.builder import Graph, GraphBuilder
 from pyllama_rt.models.config import TransformerConfig
@@ -144,6 +145,7 @@ def read_model(
     file: GgufFile, config: LoadConfig | None = None
 ) -> tuple[Tokenizer, TransformerConfig, Graph]:
     """The tokenizer, config and graph of a file, everything checked but the weights' values."""
+    check_is_model(file)
     arch = architecture(file.get_str("general.architecture"), file.path)
     with _naming(file.path):
         model_config = arch.from_gguf(file)

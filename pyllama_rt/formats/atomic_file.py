@@ -13,7 +13,10 @@ from typing import BinaryIO
 
 from pyllama_rt.errors import ConfigError, ResourceError
 
-_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)})
+DISK_FULL = frozenset(
+    {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
+)
+"""Numbers of errors that say the disk is full or broken."""
 
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 
@@ -39,7 +42,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         _put_in_place(temporary, target)
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             raise ResourceError(
                 f"{path}: cannot write the file: {error.strerror}; nothing was left behind"
             ) from None
@@ -47,7 +50,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
@@ -109,7 +112,7 @@ def _put_in_place(temporary: Path, target: Path) -> None:
         ) from None
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the new name itself durable, where the system can (Windows cannot)."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -18,7 +18,8 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Piece types; GGUF's `tokenizer.ggml.token_type` has the same numbers."""
 
 _MODEL_TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
-_MAX_FILE_BYTES = 1 << 26
+MAX_FILE_BYTES = 1 << 26
+"""Far above the largest public vocabularies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +51,21 @@ class SentencePieceModel:
     precompiled_charsmap: bytes = b""
 
 
-def read_sentencepiece_model(source: str | Path | bytes) -> SentencePieceModel:
+def read_sentencepiece_model(
+    source: str | Path | bytes, file: object = "tokenizer.model"
+) -> SentencePieceModel:
     """Reads a `tokenizer.model`.
 
     Args:
-        source: Its path, or its bytes.
+        source: Its path, or its bytes; then `file` is its name for messages.
     Raises:
         ConfigError if it cannot be opened; FormatError if it is not a well-formed model;
         UnsupportedError if it uses word suffixes.
     """
     if isinstance(source, bytes):
-        return _parse(source, "tokenizer.model")
+        return _parse(source, str(file))
     path = Path(source)
-    return _parse(read_small_file(path, _MAX_FILE_BYTES), str(path))
+    return _parse(read_small_file(path, MAX_FILE_BYTES), str(path))
 
 
 def write_model_proto(model: SentencePieceModel) -> bytes:
@@ -83,6 +86,24 @@ def write_model_proto(model: SentencePieceModel) -> bytes:
     normalizer += wire.int_field(4, model.remove_extra_whitespaces)
     out.append(wire.bytes_field(3, normalizer + wire.int_field(5, 1)))
     return b"".join(out)
+
+
+def append_pieces(data: bytes, pieces: Sequence[str], score: float, file: object) -> bytes:
+    """The bytes of a `tokenizer.model` with normal pieces added behind its own.
+
+    Nothing else changes, so that fields which are not understood here survive too. A piece is
+    written without its type, which then is NORMAL, as the protobuf library writes new ones.
+    Raises: FormatError if `data`, named `file` in messages, is no message.
+    """
+    end = 0
+    for number, _, stop in wire.read_placed_fields(data, str(file)):
+        if number == 1:
+            end = stop
+    tail = b"\x15" + struct.pack("<f", score)
+    added = (
+        wire.bytes_field(1, wire.bytes_field(1, piece.encode("utf-8")) + tail) for piece in pieces
+    )
+    return data[:end] + b"".join(added) + data[end:]
 
 
 def _piece_head(n_bytes: int) -> bytes:

@@ -41,6 +41,12 @@ def read_fields(data: bytes, file: str) -> Iterator[tuple[int, Value]]:
     Raises:
         FormatError if a field does not fit in `data` or has an unknown wire type.
     """
+    for number, value, _ in read_placed_fields(data, file):
+        yield number, value
+
+
+def read_placed_fields(data: bytes, file: str) -> Iterator[tuple[int, Value, int]]:
+    """Yields what `read_fields` does, and where in `data` each field ends."""
     at = 0
     while at < len(data):
         start = at
@@ -52,7 +58,7 @@ def read_fields(data: bytes, file: str) -> Iterator[tuple[int, Value]]:
             )
         if kind == VARINT:
             value, at = _read_varint(data, at, file)
-            yield number, value
+            yield number, value, at
             continue
         if kind == BYTES:
             size, at = _read_varint(data, at, file)
@@ -73,7 +79,7 @@ def read_fields(data: bytes, file: str) -> Iterator[tuple[int, Value]]:
             )
         chunk = data[at : at + size]
         at += size
-        yield number, chunk if kind == BYTES else int.from_bytes(chunk, "little")
+        yield number, chunk if kind == BYTES else int.from_bytes(chunk, "little"), at
 
 
 def as_float(value: Value) -> float:

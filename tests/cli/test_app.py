@@ -27,7 +27,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_each_command_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    function = getattr(import_module(f"pyllama_rt.cli.{name}"), name)
+    file = name.replace("-", "_")
+    function = getattr(import_module(f"pyllama_rt.cli.{file}"), file)
     text = inspect.getdoc(function)
     assert text is not None
     assert text.splitlines()[0] == SUBCOMMANDS[name]

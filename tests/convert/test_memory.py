@@ -8,14 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from adapters import PREFIX, Peft
 from checkpoints import HuggingFace, config
 from command_line import FOLDER
 
 # Names the anonymous memory before and at its highest, in KiB.
 MEASURE = """
 import sys, threading
-from pyllama_rt.convert import convert_checkpoint, quantize_file
+from pyllama_rt.convert import convert_checkpoint, merge_adapters, quantize_file
 from pyllama_rt.quant import quantize
 import numpy as np
 
@@ -32,6 +34,8 @@ seen, done = [anonymous()], threading.Event()
 threading.Thread(target=watch, daemon=True).start()
 if sys.argv[1] == "convert":
     convert_checkpoint(sys.argv[2], sys.argv[3], outtype=sys.argv[4])
+elif sys.argv[1] == "merge":
+    merge_adapters(sys.argv[2], [sys.argv[4]], sys.argv[3])
 else:
     quantize_file(sys.argv[2], sys.argv[3], sys.argv[4])
 done.set()
@@ -79,3 +83,16 @@ def test_memory_stays_below_one_tensor(tmp_path: Path) -> None:
     assert growth("convert", folder, tmp_path / "f16.gguf", "f16") < LARGEST_KIB
     assert growth("quantize", tmp_path / "f16.gguf", tmp_path / "q4.gguf", "q4_0") < LARGEST_KIB
     (tmp_path / "f16.gguf").unlink()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_merging_keeps_some_rows_of_one_tensor(tmp_path: Path) -> None:
+    folder = sparse_checkpoint(tmp_path / "m")
+    rng = np.random.default_rng(0)
+    head = f"{PREFIX}lm_head"
+    lora = Peft(arrays={
+        f"{head}.lora_A.weight": rng.standard_normal((4, DIM), dtype=np.float32),
+        f"{head}.lora_B.weight": rng.standard_normal((N_ROWS, 4), dtype=np.float32),
+    })  # fmt: skip
+    lora.write(tmp_path / "lora")
+    assert growth("merge", folder, tmp_path / "folder", tmp_path / "lora") < LARGEST_KIB
