@@ -80,14 +80,35 @@ class RopeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LoraConfig:
+    """A LoRA adapter that a model runs with. path: a GGUF file. scale: of what it adds."""
+
+    path: str
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range("LoRA scale", self.scale, -1e4, 1e4)
+
+    @classmethod
+    def parse(cls, text: str) -> LoraConfig:
+        """FILE or FILE:SCALE. Raises: ConfigError for an impossible scale."""
+        path, colon, scale = text.rpartition(":")
+        try:
+            return cls(path, float(scale)) if colon else cls(text)
+        except ValueError:  # the colon is part of the name
+            return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
 class LoadConfig:
     """How a model is loaded and run.
 
     n_ctx: cells of the cache, None for min(trained context, 4096). n_threads: threads of a
     one-row step, None for the physical cores that this process may use. n_threads_batch: threads
     of longer steps, None for `n_threads`. n_batch: rows per prefill step. kv_type: cache type.
-    rope: what replaces the file's rotary positions. embedding: give the last hidden states instead
-    of logits. pooling: how they become one vector, None for what the file says.
+    rope: what replaces the file's rotary positions. loras: adapters, added in order. embedding:
+    give the last hidden states instead of logits. pooling: how they become one vector, None for
+    what the file says.
     """
 
     n_ctx: int | None = None
@@ -96,6 +117,7 @@ class LoadConfig:
     n_batch: int = 512
     kv_type: str = "f16"
     rope: RopeConfig = RopeConfig()
+    loras: tuple[LoraConfig, ...] = ()
     embedding: bool = False
     pooling: str | None = None
 
