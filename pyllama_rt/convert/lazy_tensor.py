@@ -9,28 +9,45 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pyllama_rt.convert.joined_rows import JoinedRows
 from pyllama_rt.convert.transforms import RowOrder
-from pyllama_rt.errors import NumericsError
-from pyllama_rt.formats.tensor_types import WEIGHT_TYPES, TensorType
+from pyllama_rt.errors import NumericsError, UnsupportedError
+from pyllama_rt.formats.tensor_types import TENSOR_TYPES, WEIGHT_TYPES, TensorType
 from pyllama_rt.quant import dequantize, quantize
 
 CHUNK_ELEMENTS = 1 << 22
 """Rows are decoded in chunks of about so many elements, 16 MiB of floats."""
+
+_FLOATS = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
+
+
+def weight_type(dtype: str, source: str) -> TensorType:
+    """The type of weights of a checkpoint's dtype.
+
+    Args: source: file and name to blame.
+    Raises: UnsupportedError for dtypes that no weight may have.
+    """
+    if dtype not in _FLOATS:
+        raise UnsupportedError(
+            f"{source}: weights of dtype {dtype} are not supported; expected {', '.join(_FLOATS)}"
+        )
+    return TENSOR_TYPES[_FLOATS[dtype]]
 
 
 @dataclass(frozen=True, slots=True)
 class LazyTensor:
     """A tensor that stays in its mapped file until it is written.
 
-    name: its GGUF name. shape: outermost first. type: as stored. data: its bytes.
-    order: which stored row becomes row i, None for the stored order.
+    name: its GGUF name. shape: outermost first. type: as stored.
+    data: its bytes, or the rows of a matrix that lies in several files.
+    order: which stored row becomes row i, None for the stored order (always in several files).
     source: file and name to blame in messages.
     """
 
     name: str
     shape: tuple[int, ...]
     type: TensorType
-    data: memoryview
+    data: memoryview | JoinedRows
     source: str
     order: RowOrder | None = None
 
@@ -47,12 +64,17 @@ class LazyTensor:
         """
         is_vector = len(self.shape) == 1
         width = 1 if is_vector and self.order is not None else self.shape[-1]
-        rows = np.frombuffer(self.data, np.uint8).reshape(-1, self.type.row_bytes(width))
         step = max(1, CHUNK_ELEMENTS // width)
-        for start in range(0, len(rows), step):
-            stop = min(start + step, len(rows))
-            chunk = rows[start:stop] if self.order is None else rows[self.order[start:stop]]
+        n_rows = self.n_elements // width
+        for start in range(0, n_rows, step):
+            chunk = self._rows(start, min(start + step, n_rows), width)
             yield self._encode(chunk, width, target, n_threads)
+
+    def _rows(self, start: int, stop: int, width: int) -> NDArray[np.uint8]:
+        if isinstance(self.data, JoinedRows):
+            return self.data[start:stop]
+        rows = np.frombuffer(self.data, np.uint8).reshape(-1, self.type.row_bytes(width))
+        return rows[start:stop] if self.order is None else rows[self.order[start:stop]]
 
     def _encode(
         self, chunk: NDArray[np.uint8], width: int, target: TensorType, n_threads: int | None
