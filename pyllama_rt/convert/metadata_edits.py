@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyllama_rt.convert.split_file import is_split_key
+from pyllama_rt.convert.split_plan import is_split_key
 from pyllama_rt.errors import ConfigError, did_you_mean, shown
 from pyllama_rt.formats.gguf import Metadata, ValueType
 from pyllama_rt.formats.gguf_types import ALIGNMENT_KEY, FLOAT_TYPES, INT_TYPES

@@ -10,6 +10,7 @@ from pyllama_rt.convert.copy_tensors import copy_tensors, counter
 from pyllama_rt.convert.split_plan import (
     SPLIT_TYPES,
     Parts,
+    is_split_key,
     parts_by_count,
     parts_by_size,
 )
@@ -88,11 +89,6 @@ def merge_file(
             count = counter(progress, sum(info.n_bytes for info in file.tensors.values()))
             copy_tensors(writer, file, file.tensors.values(), count)
         return len(file.paths)
-
-
-def is_split_key(key: str) -> bool:
-    """Whether a key says how a model is split, which changes with every copy."""
-    return key.startswith("split.")
 
 
 def copy_keys(file: GgufFile, writer: GgufWriter) -> None:

@@ -25,6 +25,11 @@ SPLIT_TYPES = {
 """The keys of a part, with the types that llama.cpp insists on."""
 
 
+def is_split_key(key: str) -> bool:
+    """Whether a key says how a model is split, which a copy must say anew."""
+    return key.startswith("split.")
+
+
 def parts_by_count(file: GgufFile, max_tensors: int) -> Parts:
     """The tensors in the order of the model, `max_tensors` to a file."""
     infos = list(file.tensors.values())

@@ -362,6 +362,22 @@ def test_other_files_of_torch_are_refused(torch: Any, tmp_path: Path) -> None:
         TorchFile(path)
 
 
+def test_files_beyond_4_gib_are_read(torch: Any, tmp_path: Path) -> None:
+    """Sizes and places that only 64 bits hold; the file is a hole, and so is the memory."""
+    skip_data = getattr(torch.serialization, "skip_data", None)
+    if skip_data is None:
+        pytest.skip("needs PyTorch 2.6 or newer, which writes files without their numbers")
+    n_bytes = 9 << 29
+    state = {"large": torch.empty(n_bytes, dtype=torch.uint8), "behind": torch.empty(3)}
+    with skip_data():
+        torch.save(state, tmp_path / "x.pth")
+    file = TorchFile(tmp_path / "x.pth")
+    assert file.tensors["large"].stop - file.tensors["large"].start == n_bytes
+    assert file.tensors["behind"].start >= n_bytes
+    assert len(file.data("behind")) == 12
+    file.close()
+
+
 def test_ours_are_read_by_torch(torch: Any, tmp_path: Path) -> None:
     """Otherwise the tests above would test a layout of their own."""
     write_torch(tmp_path / "x.pth", ARRAYS, "F32")
