@@ -68,7 +68,8 @@ def split(
         paths = split_file(
             source, prefix, max_bytes=n_bytes, max_tensors=max_tensors, progress=progress
         )
-    print_note(f"{paths[0]}: first of the files written, which are {len(paths)}")
+    what = f"first of {len(paths)} files" if len(paths) > 1 else "the only file, as all fits it"
+    print_note(f"{paths[0]}: {what}")
 
 
 def _bytes(text: str) -> int:

@@ -104,7 +104,10 @@ def _plan(file: GgufFile, max_bytes: int | None, max_tensors: int | None) -> Par
         return parts_by_size(file, max_bytes, keys)
     if max_tensors is not None and max_bytes is None:
         return parts_by_count(file, max_tensors)
-    raise ConfigError("split needs the largest size of a file or its number of tensors, not both")
+    raise ConfigError(
+        "split needs one of the two: the largest size of a file (--max-size 2G) or its number of "
+        "tensors (--max-tensors 128)"
+    )
 
 
 def _part_paths(prefix: Path, n_parts: int) -> list[Path]:
