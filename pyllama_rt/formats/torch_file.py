@@ -149,7 +149,6 @@ class _Rebuilder:
             _VIEW: self._view,
             ("torch._utils", "_rebuild_parameter"): self._parameter,
             ("torch._tensor", "_rebuild_from_type_v2"): self._plain,
-            ("torch", "Size"): self._size,
             ("torch", "Tensor"): None,
             ("torch.nn.parameter", "Parameter"): None,
             **{("torch", name): None for name in _DTYPES},
@@ -217,11 +216,6 @@ class _Rebuilder:
         if arguments:
             raise self._error("dictionary", "an empty one to fill", arguments)
         return {}
-
-    def _size(self, arguments: tuple[object, ...]) -> object:
-        if len(arguments) != 1 or not _is_counts(arguments[0]):
-            raise self._error("size", f"up to {MAX_DIMS} sizes", arguments)
-        return arguments[0]
 
     def _error(self, field: str, expected: str, found: object) -> FormatError:
         return FormatError.at(self._path, field, expected=expected, found=_brief(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,15 @@ def test_impossible_wishes_are_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to merge"):
         merge_file(model, tmp_path / "out.gguf")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_number_of_files_is_limited(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["pyllama_rt.convert.split_file"], "MAX_PARTS", 20)
+    with pytest.raises(ConfigError, match="21 files are too many"):
+        split_file(model, tmp_path / "p", max_tensors=1)
+    assert len(split_file(model, tmp_path / "p", max_tensors=2)) == 11
 
 
 def test_files_that_exist_stay(model: Path, tmp_path: Path) -> None:
