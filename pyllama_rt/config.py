@@ -74,9 +74,10 @@ class RopeConfig:
         """KIND or KIND:FACTOR, such as `yarn:4`. Raises: ConfigError."""
         kind, colon, factor = text.partition(":")
         try:
-            return cls(kind, float(factor) if colon else 1.0)
+            number = float(factor) if colon else 1.0
         except ValueError:
             raise ConfigError(f"rope {text!r}: expected KIND:FACTOR, such as yarn:4") from None
+        return cls(kind, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,12 @@ class LoraConfig:
     @classmethod
     def parse(cls, text: str) -> LoraConfig:
         """FILE or FILE:SCALE. Raises: ConfigError for an impossible scale."""
-        path, colon, scale = text.rpartition(":")
+        path, _, scale = text.rpartition(":")
         try:
-            return cls(path, float(scale)) if colon else cls(text)
-        except ValueError:  # the colon is part of the name
+            number = float(scale)
+        except ValueError:  # the colon, if there is one, is part of the name
             return cls(text)
+        return cls(path, number) if path else cls(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pyllama_rt import _core, env
 from pyllama_rt.closing import Closing
-from pyllama_rt.config import DEFAULT_N_CTX, LoadConfig, LoraConfig, RopeConfig
+from pyllama_rt.config import DEFAULT_N_CTX, LoadConfig, LoraConfig
 from pyllama_rt.engine.adapters import Adapters, open_adapters
 from pyllama_rt.engine.memory import MemoryNeed, check_memory
 from pyllama_rt.errors import ConfigError, FormatError, StateError, UnsupportedError
@@ -229,7 +229,7 @@ def _bind_graph(file: GgufFile, model_config: TransformerConfig, config: LoadCon
 def _as_asked(model_config: TransformerConfig, config: LoadConfig) -> TransformerConfig:
     """The config for the context and the rotary positions that were asked for."""
     rope = model_config.rope
-    if rope is None and config.rope != RopeConfig():
+    if rope is None and (config.rope.kind, config.rope.base) != (None, None):
         raise ConfigError("rope: this model has learned positions, which cannot be scaled")
     if rope is not None:
         changed = overridden(rope, config.rope, model_config.n_ctx_train)
