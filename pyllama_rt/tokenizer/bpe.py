@@ -73,7 +73,11 @@ class BpeTokenizer(PieceTokenizer):
         self._library = _library(table, ids, merges, pre_tokenizer)
         names = BYTE_ALPHABET if self._byte_level else [f"<0x{byte:02X}>" for byte in range(256)]
         instead = self._ids(_REPLACEMENT)
-        self._stray_ids = [[ids[name]] if name in ids else instead for name in names]
+        # A USER_DEFINED piece is text, even where its one character is in the alphabet.
+        found = [ids.get(name) for name in names]
+        self._stray_ids = [
+            instead if i is None or table.types[i] == USER_DEFINED else [i] for i in found
+        ]
 
     def _text_of(self, token: int) -> bytes:
         text = self.table.pieces[token]

@@ -69,6 +69,20 @@ def test_special_pieces() -> None:
     assert tokenizer.piece(260) == b"<tag>"
 
 
+def test_what_ends_a_generation() -> None:
+    def ends(*names: str) -> set[str]:
+        pieces = [*alphabet(), *((name, 0.0, 3) for name in names)]
+        tokenizer = load_bpe(fake_bpe(pieces, []), "x.gguf")
+        return {names[token - 256] for token in tokenizer.eog_ids}
+
+    assert ends("<|end|>", "<|return|>") == {"<|end|>", "<|return|>"}
+    # In these vocabularies it ends a message, not the turn.
+    assert ends("<|end|>", "<|return|>", "<|call|>") == {"<|return|>", "<|call|>"}
+    assert ends("<|end|>", "<|calls|>", "<|flush|>") == {"<|calls|>", "<|flush|>"}
+    assert ends("</s>", "<eos>") == {"</s>", "<eos>"}
+    assert ends("</s>", "<eos>", "<|tool_response>") == {"<eos>", "<|tool_response>"}
+
+
 @pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe"])
 def test_text_never_gives_a_control_id(pre: str) -> None:
     # "abc" and what leads there are control pieces: neither a merge nor a whole word makes them.
@@ -120,6 +134,15 @@ def test_bytes_without_a_piece_are_left_out() -> None:
     tokenizer = load_bpe(fake_bpe(pieces, ["a b"]), "x.gguf")
     assert tokenizer.encode("xab中b") == [2, 1]
     assert tokenizer.encode(b"ab\xffb") == [2, 1]
+
+
+def test_a_user_defined_piece_is_no_byte() -> None:
+    pieces = alphabet()
+    pieces[0xFF] = ("ÿ", 0.0, 4)
+    tokenizer = load_bpe(fake_bpe(pieces, []), "x.gguf")
+    assert tokenizer.encode("aÿ") == [ord("a"), 0xFF]
+    assert tokenizer.piece(0xFF) == "ÿ".encode()
+    assert tokenizer.decode(tokenizer.encode(b"a\xff\xfe")) == "a\ufffd".encode() + b"\xfe"
 
 
 def test_characters_outside_the_alphabet_stand_for_themselves() -> None:
@@ -236,8 +259,8 @@ def test_long_words_stay_linear(pre: str, unit: str) -> None:
     tokenizer = small(pre=pre, bos_token_id=0)
     n = (1 << 13) // len(unit)
     short, long = (
-        seconds(tokenizer, "x" + unit * n + "x"),
-        seconds(tokenizer, "x" + unit * 8 * n + "x"),
+        seconds(tokenizer, "x" + unit * n + "1x"),
+        seconds(tokenizer, "x" + unit * 8 * n + "1x"),
     )
     assert long < 8 * 3 * max(short, 0.005)
 
