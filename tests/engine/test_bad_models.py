@@ -79,7 +79,7 @@ REASONS = {
     "42-piece-duplicate": "pieces: expected different ones",
     "42-piece-not": "element 271 of 'tokenizer.ggml.tokens' at byte 594: expected UTF-8",
 }
-UNSUPPORTED = ("31-unknown", "36-weight", "41")
+UNSUPPORTED = ("31-unknown", "36-weight")
 # These files are fine to load: see the tests below for what they do.
 LOADABLE = [*numbered(43, 48), "34-context-4294967295"]
 REFUSED = [name for name in numbered(31, 42) if name not in LOADABLE]

@@ -49,9 +49,9 @@ def test_a_model_that_writes_gives_hidden_states(tmp_path: Path) -> None:
             vector = embed(session, IDS, normalize=False)
         assert vector.shape == (64,)
         assert model.program.output_width == 64
-    with load_model(tmp_path / "m.gguf", PLAIN) as model, Session(model) as session:
-        with pytest.raises(ConfigError, match="embedding=True"):
-            embed(session, IDS)
+    plain = load_model(tmp_path / "m.gguf", PLAIN)
+    with plain, Session(plain) as session, pytest.raises(ConfigError, match="embedding=True"):
+        embed(session, IDS)
 
 
 def test_rows_that_see_one_another_are_read_at_once(bert: Path) -> None:
