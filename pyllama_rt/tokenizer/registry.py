@@ -37,5 +37,22 @@ def _load_spm(meta: MetadataReader, file: object) -> Tokenizer:
     return SpmTokenizer(Vocabulary.from_metadata(meta, file))
 
 
-_LOADERS: dict[str, Callable[[MetadataReader, object], Tokenizer]] = {"llama": _load_spm}
+def _load_bpe(meta: MetadataReader, file: object) -> Tokenizer:
+    from pyllama_rt.tokenizer.bpe import load_bpe
+
+    return load_bpe(meta, file)
+
+
+def _load_wordpiece(meta: MetadataReader, file: object) -> Tokenizer:
+    from pyllama_rt.tokenizer.wordpiece import load_wordpiece
+
+    return load_wordpiece(meta, file)
+
+
+_LOADERS: dict[str, Callable[[MetadataReader, object], Tokenizer]] = {
+    "llama": _load_spm,
+    "gpt2": _load_bpe,
+    "gemma4": _load_bpe,
+    "bert": _load_wordpiece,
+}
 """One loader per value of `tokenizer.ggml.model`; each imports its library when it is called."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from fake_metadata import Element, FakeMetadata
 
+from pyllama_rt.tokenizer.bpe import BYTE_ALPHABET
+
 Piece = tuple[str, float, int]
 
 SPECIAL: list[Piece] = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
@@ -38,3 +40,28 @@ def fake(pieces: Sequence[Piece], **more: object) -> FakeMetadata:
         prefix + "token_type": Element.INT32,
     }
     return FakeMetadata({k: v for k, v in values.items() if v is not None}, elements)
+
+
+def alphabet() -> list[Piece]:
+    """The 256 byte pieces of byte-level BPE."""
+    return [(char, 0.0, 1) for char in BYTE_ALPHABET]
+
+
+def fake_bpe(pieces: Sequence[Piece], rules: Sequence[str], **more: object) -> FakeMetadata:
+    """Metadata of a byte-level BPE vocabulary cut like GPT-2's; `more` as for `fake`."""
+    keys: dict[str, object] = {"model": "gpt2", "pre": "gpt-2", "merges": list(rules)}
+    return fake(pieces, **({"scores": None} | keys | more))
+
+
+def small_bpe(**more: object) -> FakeMetadata:
+    """Bytes, 256 "ab", 257 "Ġab", 258 "abc", 259 "<|end|>" CONTROL, 260 "<tag>" USER_DEFINED."""
+    pieces = [*alphabet(), *words("ab", "Ġab", "abc"), ("<|end|>", 0.0, 3), ("<tag>", 0.0, 4)]
+    return fake_bpe(pieces, ["a b", "Ġ ab", "ab c"], **more)
+
+
+def small_wordpiece(**more: object) -> FakeMetadata:
+    """0 [UNK], 1 [CLS], 2 [SEP], then 3 "▁play", 4 "ing", 5 "▁a", 6 "b", 7 "▁!", 8 "<tag>"."""
+    special: list[Piece] = [("[UNK]", 0.0, 2), ("[CLS]", 0.0, 3), ("[SEP]", 0.0, 3)]
+    pieces = [*special, *words("▁play", "ing", "▁a", "b", "▁!"), ("<tag>", 0.0, 4)]
+    ids = {"unknown_token_id": 0, "cls_token_id": 1, "seperator_token_id": 2}
+    return fake(pieces, **({"model": "bert", "scores": None} | ids | more))

@@ -90,7 +90,8 @@ def test_bos_and_eos() -> None:
 
 def test_no_bos_to_add() -> None:
     pieces = small_pieces()
-    vocabulary = Vocabulary("x", [p for p, _, _ in pieces], [0.0] * 268, [k for _, _, k in pieces])
+    texts, kinds = [p for p, _, _ in pieces], [k for _, _, k in pieces]
+    vocabulary = Vocabulary("x", texts, kinds, [0.0] * 268)
     with pytest.raises(ConfigError, match="no BOS"):
         SpmTokenizer(vocabulary).encode("a", add_bos=True)
 

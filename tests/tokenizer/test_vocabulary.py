@@ -95,7 +95,7 @@ def test_no_pieces() -> None:
 
 def test_neither_unknown_nor_bytes() -> None:
     with pytest.raises(FormatError, match="an unknown piece or all 256 byte pieces"):
-        Vocabulary("x", ["a"], [0.0], [1], unk_id=None)
+        Vocabulary("x", ["a"], [1], [0.0])
 
 
 def test_control_whatever_the_file_says() -> None:
