@@ -122,7 +122,7 @@ class HuggingFace:
     config: dict[str, Any] = field(default_factory=config)
     arrays: Arrays = field(default_factory=dict)
     dtype: str = "F16"
-    tokenizer: SentencePieceModel = field(default_factory=sentencepiece)
+    tokenizer: SentencePieceModel | None = field(default_factory=sentencepiece)
     files: dict[str, Any] = field(default_factory=dict)  # further JSON files, or text
 
     def __post_init__(self) -> None:
@@ -132,7 +132,8 @@ class HuggingFace:
     def write(self, folder: Path, n_shards: int = 1) -> Path:
         folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text(json.dumps(self.config))
-        (folder / "tokenizer.model").write_bytes(write_model_proto(self.tokenizer))
+        if self.tokenizer is not None:
+            (folder / "tokenizer.model").write_bytes(write_model_proto(self.tokenizer))
         if n_shards == 1:
             write_safetensors(folder / "model.safetensors", self.arrays, self.dtype)
         else:

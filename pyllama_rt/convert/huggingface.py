@@ -16,6 +16,7 @@ from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.convert.lazy_tensor import LazyTensor
 from pyllama_rt.convert.safetensors_shards import INDEX, Stored, open_shards
 from pyllama_rt.convert.transforms import TRANSPOSE, added, row_order
+from pyllama_rt.convert.wordpiece_draft import WordPieceDraft
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, did_you_mean, shown
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
 from pyllama_rt.models.config import TransformerConfig
@@ -97,6 +98,11 @@ def open_huggingface(folder: Path, stack: ExitStack) -> Checkpoint:
     )
     tensors += tuple(_divisors(config, config_path))
     vocabulary = read_vocabulary(folder, reader, config.vocab_size)
+    if isinstance(vocabulary, WordPieceDraft) and architecture.name != "bert":
+        raise UnsupportedError(
+            f"{vocabulary.source}: WordPiece vocabularies are supported for bert only; found "
+            f"architecture {architecture.name}"
+        )
     used = {file.path for file, _ in stored.values()}
     return Checkpoint(
         # A folder's name may hold bytes that are no text.

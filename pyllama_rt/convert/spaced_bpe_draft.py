@@ -1,0 +1,156 @@
+"""SentencePiece's BPE as `tokenizer.json` has it: merges over text with `▁` for spaces.
+
+GGUF's form has no merges but a score for each piece: of two neighbours whose text is a piece, those
+of the highest score are merged. That gives the ids of the merges if
+
+- every piece comes out of the merges when it stands alone. Then two neighbours that make a piece
+  are always the two halves from which the merges make it: what happened between its borders does
+  not depend on what stands beyond them;
+- the merges that make one piece follow one another, so that its rank is one number.
+
+Both hold for what is made from a `tokenizer.model`, and for what is trained by merges alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tokenizers import models
+
+from pyllama_rt.convert.json_metadata import JsonMetadata
+from pyllama_rt.convert.pre_tokenizer_name import Step, steps
+from pyllama_rt.convert.tokenizer_json import AddedPieces, Merge, pieces_in_order
+from pyllama_rt.convert.vocabulary_draft import SpecialId, VocabularyDraft
+from pyllama_rt.errors import FormatError, UnsupportedError, shown
+from pyllama_rt.tokenizer.model_proto import BYTE, NORMAL, UNKNOWN
+from pyllama_rt.tokenizer.pieces import byte_value
+
+_SPACE = "▁"
+_HINT = "put the model's tokenizer.model beside it"
+
+
+def draft_spaced(
+    file: JsonMetadata,
+    vocab: Mapping[str, int],
+    merges: Sequence[Merge],
+    added: AddedPieces,
+    cuts: list[Step],
+) -> VocabularyDraft:
+    """The draft for a `tokenizer.json` of this kind.
+
+    Args: cuts: the steps of the pre-tokenizer.
+    Raises: FormatError; UnsupportedError for what scores cannot say.
+    """
+    source = file.source
+    add_space_prefix = _adds_prefix(file, cuts, vocab)
+    pieces = pieces_in_order(vocab, added, source)
+    types = [NORMAL if byte_value(piece) is None else BYTE for piece in pieces]
+    if types.count(BYTE) != 256 or not file.get_bool("model.byte_fallback", False):
+        raise UnsupportedError(
+            f"{source}: byte_fallback: a vocabulary without pieces for all 256 bytes is not "
+            f"supported; {_HINT}"
+        )
+    draft = VocabularyDraft(
+        source=Path(str(source)),
+        pieces=pieces,
+        scores=_scores(pieces, vocab, merges, source),
+        types=types,
+        add_bos=False,
+        add_space_prefix=add_space_prefix,
+    )
+    unknown = file.get_str("model.unk_token", None)
+    if unknown is not None:
+        if unknown not in vocab:
+            expected, found = "a piece of the vocabulary", shown(unknown)
+            raise FormatError.at(source, "unk_token", expected=expected, found=found)
+        draft.types[vocab[unknown]] = UNKNOWN
+        draft.special_ids["unk"] = SpecialId(vocab[unknown], source)
+    left_out = _check_alone(draft, vocab, merges, added)
+    if left_out and file.get_bool("model.ignore_merges", False):
+        raise UnsupportedError(
+            f"{source}: ignore_merges: {shown(left_out)} comes out of no merges; {_HINT}"
+        )
+    return draft
+
+
+def _scores(
+    pieces: Sequence[str], vocab: Mapping[str, int], merges: Sequence[Merge], source: object
+) -> list[float]:
+    """Minus the rank of each piece among those that merges make; the others are below all."""
+    ranks: dict[int, int] = {}
+    last = -1
+    for left, right in merges:
+        token = vocab[left + right]
+        if token != last and token in ranks:
+            raise UnsupportedError(
+                f"{source}: the merges that make {shown(pieces[token])} do not follow one another, "
+                f"which GGUF cannot say; {_HINT}"
+            )
+        ranks.setdefault(token, len(ranks))
+        last = token
+    return [-float(ranks.get(token, len(ranks))) for token in range(len(pieces))]
+
+
+def _check_alone(
+    draft: VocabularyDraft, vocab: Mapping[str, int], merges: Sequence[Merge], added: AddedPieces
+) -> str | None:
+    """A piece that the merges do not make, if any; the like of `<start>`, in several parts.
+
+    Raises: UnsupportedError if only the last merge of one is missing, as a score would bring it.
+    """
+    model = models.BPE(vocab=dict(vocab), merges=list(merges), byte_fallback=True)
+    left_out = None
+    for piece, token in vocab.items():
+        if token in added or draft.types[token] != NORMAL:
+            continue
+        n_parts = len(model.tokenize(piece))
+        if n_parts == 2:
+            raise UnsupportedError(
+                f"{draft.source}: no merge makes {shown(piece)} of its halves, which GGUF cannot "
+                f"say; {_HINT}"
+            )
+        if n_parts != 1:
+            left_out = piece
+    return left_out
+
+
+def _adds_prefix(file: JsonMetadata, cuts: list[Step], vocab: Mapping[str, int]) -> bool:
+    """Whether a space goes before a text. Raises: UnsupportedError for other normalisation."""
+    prefix = replaced = False
+    source = file.source
+    for step in steps(file.get("normalizer"), "normalizers", source, "normalizer"):
+        if step["type"] == "Prepend" and step.get("prepend") == _SPACE:
+            prefix = True
+        elif step["type"] == "Replace" and _replaces_spaces(step):
+            replaced = True
+        else:
+            raise _unknown(source, "normalizer", step)
+    for step in cuts:
+        if step["type"] == "Metaspace" and step.get("replacement") == _SPACE:
+            old = "always" if step.get("add_prefix_space", True) else "never"
+            prefix = prefix or step.get("prepend_scheme", old) != "never"
+            replaced = True
+            crossing = next((piece for piece in vocab if _SPACE in piece[1:]), None)
+            if step.get("split", True) and crossing is not None:
+                raise UnsupportedError(
+                    f"{source}: pre_tokenizer: splitting at spaces is not supported for "
+                    f"vocabularies with pieces such as {shown(crossing)}"
+                )
+        # Gemma's: there are no spaces left to split at.
+        elif not (replaced and step["type"] == "Split" and step.get("pattern") == {"String": " "}):
+            raise _unknown(source, "pre_tokenizer", step)
+    if not replaced:
+        raise UnsupportedError(
+            f"{source}: a BPE vocabulary that is neither byte-level nor has {_SPACE} for spaces "
+            "is not supported"
+        )
+    return prefix
+
+
+def _replaces_spaces(step: Step) -> bool:
+    return step.get("pattern") == {"String": " "} and step.get("content") == _SPACE
+
+
+def _unknown(source: object, field: str, step: Step) -> UnsupportedError:
+    return UnsupportedError(f"{source}: {field} {shown(dict(step), 300)} is not supported")
