@@ -1,19 +1,16 @@
 """SentencePiece's BPE as `tokenizer.json` has it: merges over text with `▁` for spaces.
 
 GGUF's form has no merges but a score for each piece: of two neighbours whose text is a piece, those
-of the highest score are merged. That gives the ids of the merges if
-
-- every piece comes out of the merges when it stands alone. Then two neighbours that make a piece
-  are always the two halves from which the merges make it: what happened between its borders does
-  not depend on what stands beyond them;
-- the merges that make one piece follow one another, so that its rank is one number.
-
-Both hold for what is made from a `tokenizer.model`, and for what is trained by merges alone.
+of the highest score are merged, the first of equal ones. That gives the ids of the merges if every
+piece comes out of them when it stands alone, and its score is the rank of the last of those merges.
+For what happens between the borders of a piece does not depend on what stands beyond them, as long
+as nothing is merged across: so two neighbours that make a piece are always those of its last merge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import models
@@ -27,6 +24,9 @@ from pyllama_rt.tokenizer.model_proto import BYTE, NORMAL, UNKNOWN
 from pyllama_rt.tokenizer.pieces import byte_value
 
 _SPACE = "▁"
+_MAX_MERGED_CHARS = 64
+"""The cost grows with the square, and what has several merges are runs of spaces."""
+
 _HINT = "put the model's tokenizer.model beside it"
 
 
@@ -77,19 +77,40 @@ def draft_spaced(
 def _scores(
     pieces: Sequence[str], vocab: Mapping[str, int], merges: Sequence[Merge], source: object
 ) -> list[float]:
-    """Minus the rank of each piece among those that merges make; the others are below all."""
+    """Minus the place of each piece among those that merges make; the others are below all."""
     ranks: dict[int, int] = {}
+    scattered = set()
     last = -1
-    for left, right in merges:
+    for rank, (left, right) in enumerate(merges):
         token = vocab[left + right]
-        if token != last and token in ranks:
+        if token != last and ranks.setdefault(token, rank) != rank:
+            scattered.add(token)
+        last = token
+    by_merge = {merge: rank for rank, merge in enumerate(merges)} if scattered else {}
+    for token in scattered:
+        if len(pieces[token]) > _MAX_MERGED_CHARS:
             raise UnsupportedError(
                 f"{source}: the merges that make {shown(pieces[token])} do not follow one another, "
-                f"which GGUF cannot say; {_HINT}"
+                f"which is supported for up to {_MAX_MERGED_CHARS} characters; {_HINT}"
             )
-        ranks.setdefault(token, len(ranks))
-        last = token
-    return [-float(ranks.get(token, len(ranks))) for token in range(len(pieces))]
+        ranks[token] = _last_rank(pieces[token], by_merge, ranks[token])
+    places = {token: place for place, token in enumerate(sorted(ranks, key=ranks.__getitem__))}
+    return [-float(places.get(token, len(places))) for token in range(len(pieces))]
+
+
+def _last_rank(piece: str, ranks: Mapping[Merge, int], default: int) -> int:
+    """The rank of the last merge when `piece` stands alone."""
+    parts = list(piece)
+    last = default
+    while len(parts) > 1:
+        found = [ranks.get(pair, len(ranks)) for pair in pairwise(parts)]
+        best = min(found)
+        if best == len(ranks):
+            break
+        at = found.index(best)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        last = best
+    return last
 
 
 def _check_alone(

@@ -114,7 +114,7 @@ def test_byte_level_ids(name: str, tmp_path: Path) -> None:
     chosen = cut_alike(name, (BEGIN, END, TOOL))
     if file["normalizer"]:
         chosen = [text for text in chosen if unicodedata.is_normalized("NFC", text)]
-    assert len(chosen) > N_TEXTS // 2
+    assert len(chosen) > N_TEXTS // 4
     with GgufFile.open(path) as gguf:
         assert gguf.get_str("tokenizer.ggml.model") == "gpt2"
         assert gguf.get_str("tokenizer.ggml.pre") == name
@@ -266,9 +266,10 @@ def worded_alike(file: Any, lowercase: bool, strip_accents: bool) -> list[str]:
     found = []
     for text in generated(()):
         words = theirs.pre_tokenizer.pre_tokenize_str(theirs.normalizer.normalize_str(text))
-        if [word for word, _ in words] == text.translate(ours).split():
+        # A piece in GGUF cannot tell the mark of a word's start from that character in it.
+        if [word for word, _ in words] == text.translate(ours).split() and "▁" not in text:
             found.append(text)
-    assert len(found) > N_TEXTS // 3
+    assert len(found) > N_TEXTS // 4
     return found
 
 
