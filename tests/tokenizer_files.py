@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,9 @@ def _spaced_merges() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Pieces and merges of a text in which spaces are `▁` and words no borders."""
     library = Tokenizer(models.BPE())
     library.normalizer = normalizers.Replace(" ", "▁")
-    trainer = trainers.BpeTrainer(vocab_size=900, max_token_length=6, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=900, limit_alphabet=300, max_token_length=6, show_progress=False
+    )
     library.train_from_iterator(_corpus(), trainer)
     model = as_json(library)["model"]
     return model["vocab"], [(left, right) for left, right in model["merges"]]
@@ -124,7 +125,7 @@ def train_wordpiece(*, lowercase: bool = True, strip_accents: bool | None = None
     library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=900, special_tokens=special, show_progress=False
+        vocab_size=900, limit_alphabet=200, special_tokens=special, show_progress=False
     )
     library.train_from_iterator(_corpus(), trainer)
     library.post_processor = processors.TemplateProcessing(
@@ -146,8 +147,8 @@ def with_text_merges(file: Mapping[str, Any]) -> dict[str, Any]:
 
 def n_pieces(file: Mapping[str, Any]) -> int:
     """The number of ids."""
-    added = (token["id"] for token in file["added_tokens"])
-    return 1 + max(chain(file["model"]["vocab"].values(), added))
+    ids = [*file["model"]["vocab"].values(), *(token["id"] for token in file["added_tokens"])]
+    return 1 + int(max(ids))
 
 
 def checkpoint(file: Any, folder: Path, *, n_rows: int | None = None, **files: Any) -> Path:

@@ -79,6 +79,7 @@ def draft_byte_level(
     vocab: Mapping[str, int],
     merges: Sequence[Merge],
     added: AddedPieces,
+    *,
     cuts: list[Step],
     settings: JsonMetadata,
 ) -> BpeDraft:
@@ -129,9 +130,7 @@ def draft_pair(
     return _draft(vocab_path, pieces, _PAIR_CLASSES[name], merges), added
 
 
-def merges_suffice(
-    vocab: Mapping[str, int], merges: Sequence[Merge], added: AddedPieces
-) -> bool:
+def merges_suffice(vocab: Mapping[str, int], merges: Sequence[Merge], added: AddedPieces) -> bool:
     """Whether the merges give every piece that stands alone, but for those that are cut out."""
     model = models.BPE(vocab=dict(vocab), merges=list(merges))
     return all(

@@ -15,6 +15,7 @@ from pyllama_rt.convert.huggingface_vocabulary import read_vocabulary
 from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.convert.lazy_tensor import LazyTensor
 from pyllama_rt.convert.safetensors_shards import INDEX, Stored, open_shards
+from pyllama_rt.convert.sentence_pooling import POOLING_FILE, read_pooling
 from pyllama_rt.convert.transforms import TRANSPOSE, added, row_order
 from pyllama_rt.convert.wordpiece_draft import WordPieceDraft
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, did_you_mean, shown
@@ -58,6 +59,9 @@ def read_config(path: Path) -> tuple[Architecture, TransformerConfig, JsonMetada
                 "quantization_config: checkpoints that are quantised already are not supported; "
                 "start from the original weights"
             )
+        pooling = read_pooling(path.parent) if architecture.name == "bert" else None
+        if pooling is not None:
+            reader = JsonMetadata({**reader.values, "pooling": pooling}, path)
         config = architecture.from_hf(reader)
         check_hf_keys(reader.values, architecture.hf_keys)
         return architecture, config, reader
@@ -107,7 +111,13 @@ def open_huggingface(folder: Path, stack: ExitStack) -> Checkpoint:
     return Checkpoint(
         # A folder's name may hold bytes that are no text.
         name=folder.resolve().name.encode("utf-8", "replace").decode(),
-        files=(config_path, folder / INDEX, *vocabulary.files, *sorted(used)),
+        files=(
+            config_path,
+            folder / POOLING_FILE,
+            folder / INDEX,
+            *vocabulary.files,
+            *sorted(used),
+        ),
         architecture=architecture,
         config=config,
         vocabulary=vocabulary.gguf_keys(),

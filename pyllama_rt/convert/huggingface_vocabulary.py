@@ -69,9 +69,7 @@ def read_vocabulary(path: Path, config: JsonMetadata, n_rows: int) -> Vocabulary
     draft.special_ids.update(_special_ids(draft, texts, config, n_rows) | draft.framed)
     if "eos" in draft.roles:
         _add_ends(draft, generation, config)
-    draft.add_bos = settings.get_bool(
-        "add_bos_token", draft.add_bos and "bos" in draft.special_ids
-    )
+    draft.add_bos = settings.get_bool("add_bos_token", draft.add_bos and "bos" in draft.special_ids)
     draft.add_eos = settings.get_bool("add_eos_token", draft.add_eos)
     draft.add_space_prefix = settings.get_bool("add_prefix_space", draft.add_space_prefix)
     draft.chat_templates = _chat_templates(folder, settings)
@@ -171,9 +169,7 @@ def _added_id(added: JsonMetadata, text: str) -> int:
     return token
 
 
-def _add_pieces(
-    draft: VocabularyDraft, added: AddedPieces, source: object, n_rows: int
-) -> None:
+def _add_pieces(draft: VocabularyDraft, added: AddedPieces, source: object, n_rows: int) -> None:
     """Put added pieces at their ids; ids between that nobody names become unused pieces."""
     for token, (text, kind) in sorted(added.items()):
         if token >= n_rows:

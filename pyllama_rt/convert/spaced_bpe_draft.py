@@ -67,7 +67,8 @@ def draft_spaced(
         draft.types[vocab[unknown]] = UNKNOWN
         draft.special_ids["unk"] = SpecialId(vocab[unknown], source)
     left_out = _check_alone(draft, vocab, merges, added)
-    if left_out and file.get_bool("model.ignore_merges", False):
+    ignores = file.get_bool("model.ignore_merges", None)
+    if left_out and ignores:
         raise UnsupportedError(
             f"{source}: ignore_merges: {shown(left_out)} comes out of no merges; {_HINT}"
         )

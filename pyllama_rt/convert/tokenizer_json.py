@@ -61,6 +61,8 @@ def read_pieces(vocab: Any, n_rows: int, source: object) -> dict[str, int]:
                 field = f"id of piece {shown(piece)}"
                 raise FormatError.at(source, field, expected=expected, found=found)
             seen[token] = piece
+    if "" in vocab:
+        raise FormatError.at(source, "vocab", expected="pieces of some text", found="an empty one")
     check_unicode("".join(vocab), "vocab", source)
     return vocab
 

@@ -68,15 +68,15 @@ def _draft(
     merges = read_merges(file.get("model.merges"), vocab, file.source)
     cuts = list(steps(file.get("pre_tokenizer"), "pretokenizers", file.source, "pre_tokenizer"))
     if any(step["type"] == "ByteLevel" for step in cuts):
-        draft: VocabularyDraft = draft_byte_level(file, vocab, merges, added, cuts, settings)
+        draft: VocabularyDraft = draft_byte_level(
+            file, vocab, merges, added, cuts=cuts, settings=settings
+        )
     else:
         draft = draft_spaced(file, vocab, merges, added, cuts)
     return _framed(draft, file, ("bos", "eos")), added
 
 
-def _framed(
-    draft: VocabularyDraft, file: JsonMetadata, roles: tuple[str, str]
-) -> VocabularyDraft:
+def _framed(draft: VocabularyDraft, file: JsonMetadata, roles: tuple[str, str]) -> VocabularyDraft:
     """The draft with what the post-processor puts around a text, which decides its ids."""
     frame = read_frame(file)
     sides = dict(zip(roles, (frame.before, frame.after), strict=True))

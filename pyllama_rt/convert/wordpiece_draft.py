@@ -49,6 +49,8 @@ class WordPieceDraft(VocabularyDraft):
 
     def _flags(self) -> dict[str, Any]:
         return {
+            # llama.cpp does not read the key that names CLS.
+            "tokenizer.ggml.bos_token_id": self.special_ids["cls"].token,
             "tokenizer.ggml.normalizer.lowercase": self.lowercase,
             "tokenizer.ggml.normalizer.strip_accents": self.strip_accents,
         }
@@ -130,7 +132,7 @@ def _draft(
     settings: JsonMetadata,
     case: tuple[bool, Any],
 ) -> WordPieceDraft:
-    """Args: case: whether to lower it and to strip accents, as far as the vocabulary's file says."""
+    """Args: case: whether to lower it and to strip accents, as far as its own file says."""
     if not settings.get_bool("tokenize_chinese_chars", True):
         raise UnsupportedError(f"{settings.source}: tokenize_chinese_chars: false is not supported")
     lowercase = settings.get_bool("do_lower_case", case[0])

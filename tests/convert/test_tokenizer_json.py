@@ -37,11 +37,16 @@ from tokenizers import Tokenizer as Library
 from pyllama_rt.convert import convert_checkpoint
 from pyllama_rt.formats.gguf import GgufFile
 from pyllama_rt.tokenizer.bert_words import BertCharacters
-from pyllama_rt.tokenizer.model_proto import CONTROL, NORMAL, UNUSED, USER_DEFINED
-from pyllama_rt.tokenizer.model_proto import read_sentencepiece_model
+from pyllama_rt.tokenizer.model_proto import (
+    CONTROL,
+    NORMAL,
+    UNUSED,
+    USER_DEFINED,
+    read_sentencepiece_model,
+)
 from pyllama_rt.tokenizer.pre_tokenizers import PRE_TOKENIZERS
 
-N_TEXTS = 400
+N_TEXTS = 250
 SPACES = normalizers.Replace(" ", "▁")
 LLAMA_2 = normalizers.Sequence([normalizers.Prepend("▁"), SPACES])
 
@@ -78,7 +83,9 @@ def cut_alike(name: str, special: tuple[str, ...]) -> list[str]:
     return [
         text
         for text in generated(special)
-        if all(cut(row.splits, part) == cut(row.published, part) for part in re.split(pattern, text))
+        if all(
+            cut(row.splits, part) == cut(row.published, part) for part in re.split(pattern, text)
+        )
     ]
 
 
@@ -136,9 +143,8 @@ def test_what_arrives_of_a_byte_level_vocabulary(tmp_path: Path) -> None:
     )  # fmt: skip
     with GgufFile.open(convert(folder)) as gguf:
         pieces = gguf.get_strings("tokenizer.ggml.tokens")
-        assert pieces[n - 3 :] == [BEGIN, END, TOOL, f"[PAD{n}]", "<late>"] + [
-            f"[PAD{n + 2}]", f"[PAD{n + 3}]"
-        ]  # fmt: skip
+        pads = [f"[PAD{n + i}]" for i in (0, 2, 3)]
+        assert pieces[n - 3 :] == [BEGIN, END, TOOL, pads[0], "<late>", *pads[1:]]
         kinds = gguf.get_ints("tokenizer.ggml.token_type")
         assert kinds[: n - 3] == [NORMAL] * (n - 3)
         assert kinds[n - 3 :] == [
@@ -255,8 +261,8 @@ def test_a_real_vocabulary_as_merges(tmp_path: Path) -> None:
 def bert(file: Any, folder: Path, **files: Any) -> Path:
     """A BERT with a tokenizer.json, or only what `files` name."""
     values = {**FAMILIES["bert"], "vocab_size": n_pieces(file), "num_hidden_layers": 1}
-    others = {"tokenizer.json": file} if not files else files
-    return HuggingFace(values, weights(values), tokenizer=None, files=others).write(folder)
+    files = files or {"tokenizer.json": file}
+    return HuggingFace(values, weights(values), tokenizer=None, files=files).write(folder)
 
 
 def worded_alike(file: Any, lowercase: bool, strip_accents: bool) -> list[str]:
@@ -346,3 +352,19 @@ def test_the_output_never_replaces_a_tokenizer(tmp_path: Path) -> None:
     folder = checkpoint(BYTE_LEVEL["gpt-2"](), tmp_path / "m")
     with pytest.raises(ValueError, match="replace its own input"):
         convert_checkpoint(folder, folder / "tokenizer.json")
+
+
+@pytest.mark.parametrize(("chosen", "number"), [("mean_tokens", 1), ("cls_token", 2), (None, 1)])
+def test_pooling_of_sentence_transformers(chosen: str | None, number: int, tmp_path: Path) -> None:
+    folder = bert(train_wordpiece(), tmp_path / "m")
+    if chosen is not None:
+        modes = ("cls_token", "mean_tokens", "max_tokens")
+        write_pooling(folder, **{f"pooling_mode_{mode}": mode == chosen for mode in modes})
+    with GgufFile.open(convert(folder)) as gguf:
+        assert gguf.get_int("bert.pooling_type") == number
+
+
+def write_pooling(folder: Path, **values: object) -> None:
+    (folder / "1_Pooling").mkdir()
+    values = {"word_embedding_dimension": 64, **values}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(values))
