@@ -65,7 +65,12 @@ def draw(curves: dict[str, list[float]], title: str, out: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(8, 4.5))
     for (name, values), marker in zip(curves.items(), "osD^v", strict=True):
         axes.plot(LENGTHS, values, marker=marker, label=name)
-    axes.set(xscale="log", yscale="log", xlabel="context length (tokens)", ylabel="perplexity (log scale)")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="context length (tokens)",
+        ylabel="perplexity (log scale)",
+    )
     axes.set_xticks(LENGTHS, [str(n) for n in LENGTHS])
     axes.set_yticks([10, 15, 20, 30, 50, 100], ["10", "15", "20", "30", "50", "100"])
     axes.minorticks_off()

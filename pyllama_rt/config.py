@@ -74,9 +74,31 @@ class RopeConfig:
         """KIND or KIND:FACTOR, such as `yarn:4`. Raises: ConfigError."""
         kind, colon, factor = text.partition(":")
         try:
-            return cls(kind, float(factor) if colon else 1.0)
+            number = float(factor) if colon else 1.0
         except ValueError:
             raise ConfigError(f"rope {text!r}: expected KIND:FACTOR, such as yarn:4") from None
+        return cls(kind, number)
+
+
+@dataclass(frozen=True, slots=True)
+class LoraConfig:
+    """A LoRA adapter that a model runs with. path: a GGUF file. scale: of what it adds."""
+
+    path: str
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range("LoRA scale", self.scale, -1e4, 1e4)
+
+    @classmethod
+    def parse(cls, text: str) -> LoraConfig:
+        """FILE or FILE:SCALE. Raises: ConfigError for an impossible scale."""
+        path, _, scale = text.rpartition(":")
+        try:
+            number = float(scale)
+        except ValueError:  # the colon, if there is one, is part of the name
+            return cls(text)
+        return cls(path, number) if path else cls(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +108,9 @@ class LoadConfig:
     n_ctx: cells of the cache, None for min(trained context, 4096). n_threads: threads of a
     one-row step, None for the physical cores that this process may use. n_threads_batch: threads
     of longer steps, None for `n_threads`. n_batch: rows per prefill step. kv_type: cache type.
-    rope: what replaces the file's rotary positions. embedding: give the last hidden states instead
-    of logits. pooling: how they become one vector, None for what the file says.
+    rope: what replaces the file's rotary positions. loras: adapters, added in order. embedding:
+    give the last hidden states instead of logits. pooling: how they become one vector, None for
+    what the file says.
     """
 
     n_ctx: int | None = None
@@ -96,6 +119,7 @@ class LoadConfig:
     n_batch: int = 512
     kv_type: str = "f16"
     rope: RopeConfig = RopeConfig()
+    loras: tuple[LoraConfig, ...] = ()
     embedding: bool = False
     pooling: str | None = None
 

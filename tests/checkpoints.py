@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from pyllama_rt.tokenizer.model_proto import (
 )
 
 Arrays = dict[str, NDArray[np.float32]]
+WriteWeights = Callable[[Path, Arrays, str], None]
+"""`write_safetensors`, or `write_torch` of torch_files.py, which imports this module."""
 
 LETTERS = "▁abcdefghijklm"
 N_PIECES = 3 + 256 + len(LETTERS)
@@ -129,30 +131,37 @@ class HuggingFace:
         if not self.arrays:
             self.arrays = weights(self.config)
 
-    def write(self, folder: Path, n_shards: int = 1) -> Path:
+    def write(
+        self, folder: Path, n_shards: int = 1, write_weights: WriteWeights = write_safetensors
+    ) -> Path:
         folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text(json.dumps(self.config))
         if self.tokenizer is not None:
             (folder / "tokenizer.model").write_bytes(write_model_proto(self.tokenizer))
+        stem, suffix = ("model", "safetensors")
+        if write_weights is not write_safetensors:
+            stem, suffix = ("pytorch_model", "bin")
         if n_shards == 1:
-            write_safetensors(folder / "model.safetensors", self.arrays, self.dtype)
+            write_weights(folder / f"{stem}.{suffix}", self.arrays, self.dtype)
         else:
-            self._write_shards(folder, n_shards)
+            self._write_shards(folder, n_shards, stem, suffix, write_weights)
         for name, content in self.files.items():
             text = content if isinstance(content, str) else json.dumps(content)
             (folder / name).write_text(text, encoding="utf-8")
         return folder
 
-    def _write_shards(self, folder: Path, n_shards: int) -> None:
+    def _write_shards(
+        self, folder: Path, n_shards: int, stem: str, suffix: str, write_weights: WriteWeights
+    ) -> None:
         names = list(self.arrays)
         weight_map = {}
         for i in range(n_shards):
-            file = f"model-{i + 1:05d}-of-{n_shards:05d}.safetensors"
+            file = f"{stem}-{i + 1:05d}-of-{n_shards:05d}.{suffix}"
             part = {name: self.arrays[name] for name in names[i::n_shards]}
-            write_safetensors(folder / file, part, self.dtype)
+            write_weights(folder / file, part, self.dtype)
             weight_map.update(dict.fromkeys(part, file))
         index = {"metadata": {}, "weight_map": weight_map}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps(index))
 
 
 LLAMA2C_HEADER = (16, 24, 2, 4, 2, N_PIECES, 32)

@@ -14,6 +14,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="repeat every fuzz test N times with further seeds (1 is what CI runs)",
     )
 
+    parser.addoption(
+        "--write-model-table",
+        action="store_true",
+        help="write docs/models.md from what the comparisons of models find",
+    )
+
 
 @pytest.fixture
 def fuzz_rounds(request: pytest.FixtureRequest) -> int:

@@ -18,7 +18,7 @@ def convert(
         Path,
         typer.Argument(
             metavar="SRC",
-            help="A Hugging Face directory, or a llama2.c .bin file.",
+            help="A Hugging Face or Meta directory, or a llama2.c .bin file.",
             show_default=False,
         ),
     ],
@@ -52,10 +52,11 @@ def convert(
 ) -> None:
     """Write a checkpoint as a GGUF file.
 
-    A Hugging Face directory needs config.json, tokenizer.model and
-    model.safetensors, or shards with their index; the chat template comes
-    along. Memory stays small whatever the model's size, and a run that fails
-    or is interrupted leaves no file behind.
+    A Hugging Face directory needs config.json, tokenizer.model or
+    tokenizer.json, and model.safetensors or pytorch_model.bin, or shards with
+    their index; Meta's params.json, consolidated.00.pth … and tokenizer.model.
+    No code in them is run, memory stays small, and a run that fails leaves no
+    file behind.
 
     Examples:
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pyllama_rt.cli.grouped import build
-from pyllama_rt.config import LoadConfig, RopeConfig, SamplingConfig, check_int
+from pyllama_rt.config import LoadConfig, LoraConfig, RopeConfig, SamplingConfig, check_int
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,19 @@ class LoadOptions:
         float | None, typer.Option(metavar="X", help="Base of the rotary frequencies.")
     ] = None
 
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[:SCALE]",
+            help="Run with this LoRA adapter (GGUF, see convert-lora); may be repeated.",
+        ),
+    ] = None
+
     def config(self) -> LoadConfig:
         """The same as a config. Raises: ConfigError for impossible values."""
+        loras = tuple(LoraConfig.parse(text) for text in self.lora or ())
         rope = RopeConfig() if self.rope is None else RopeConfig.parse(self.rope)
-        return build(LoadConfig, self, rope=replace(rope, base=self.rope_base))
+        return build(LoadConfig, self, rope=replace(rope, base=self.rope_base), loras=loras)
 
 
 @dataclass(frozen=True)

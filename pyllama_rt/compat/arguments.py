@@ -54,7 +54,7 @@ LOAD_NEUTRAL: dict[str, object] = {
     "no_perf": _ANY,
     "lora_base": _NONE,
     "lora_scale": _ANY,
-    "lora_path": _NONE,
+    "lora_path": _ANY,
     "numa": _ANY,
     "chat_handler": _NONE,
     "draft_model": _NONE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pyllama_rt.config import RopeConfig
+from pyllama_rt.config import LoraConfig, RopeConfig
 from pyllama_rt.errors import ConfigError, shown
 
 _POOLINGS = {-1: None, 1: "mean", 2: "cls", 3: "last"}
@@ -20,11 +20,15 @@ def load_choices(given: Mapping[str, object]) -> dict[str, Any]:
 
     Args: given: arguments of `Llama`: rope_scaling_type, rope_freq_base, rope_freq_scale and yarn_*
         stretch rotary positions; embedding gives vectors instead of logits, pooled as pooling_type
-        says.
+        says; lora_path and lora_scale add an adapter.
     Raises: ConfigError for what has no counterpart.
     """
     pooling = given.get("pooling_type", -1)
+    path = given.get("lora_path")
+    if path is not None and not isinstance(path, str):
+        raise ConfigError(f"lora_path: expected a path as text, found {shown(path)}")
     return {
+        "loras": (LoraConfig(path, _number(given, "lora_scale", 1.0)),) if path else (),
         "rope": rope_config(given),
         "embedding": bool(given.get("embedding", False)),
         "pooling": _POOLINGS[int(str(pooling))],

@@ -53,6 +53,11 @@ class Checkpoint:
         }
 
 
+def model_name(file_name: str) -> str:
+    """A file's name as text; it may hold bytes that are none."""
+    return file_name.encode("utf-8", "replace").decode()
+
+
 @contextmanager
 def naming(source: object) -> Iterator[None]:
     """Puts the file before messages of checks that do not know which file they look at."""

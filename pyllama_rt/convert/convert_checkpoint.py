@@ -9,10 +9,12 @@ from pathlib import Path
 from pyllama_rt.convert.checkpoint import Checkpoint
 from pyllama_rt.convert.huggingface import open_huggingface
 from pyllama_rt.convert.llama2c import open_llama2c
+from pyllama_rt.convert.meta import PARAMS, open_meta
 from pyllama_rt.convert.write import Progress, add_type_keys, check_output, write_tensors
-from pyllama_rt.errors import ConfigError, UnsupportedError
+from pyllama_rt.errors import ConfigError
 from pyllama_rt.formats.gguf import GgufWriter
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
+from pyllama_rt.formats.torch_file import is_torch_file
 from pyllama_rt.quant.mixes import ModelTraits, find_mix
 from pyllama_rt.quant.plan import Plan, make_plan
 from pyllama_rt.small_file import open_regular
@@ -30,7 +32,7 @@ def convert_checkpoint(
     """Writes a checkpoint as a GGUF file, whole or not at all.
 
     Args:
-        source: A Hugging Face directory or a llama2.c file.
+        source: A Hugging Face or Meta directory, or a llama2.c file.
         out: The file to write; an older one is replaced.
         outtype: A type or mix that `quantize` takes, for the weights; norms and biases are f32.
             None: f16 or bf16, whichever the checkpoint is in.
@@ -62,18 +64,6 @@ def convert_checkpoint(
     return plan
 
 
-_PICKLE_HINT = "PyTorch checkpoints are not supported yet; save the model as safetensors"
-
-
-def _refuse_pickles(path: Path) -> None:
-    """Raises UnsupportedError for a pytorch_model.bin, which a llama2.c file may be named like."""
-    with open(open_regular(path), "rb") as file:
-        head = file.read(4)
-    # A zip archive, or a pickle of protocols 2 to 5 as older versions wrote it.
-    if head == b"PK\x03\x04" or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"):
-        raise UnsupportedError(f"{path}: {_PICKLE_HINT}")
-
-
 def _open(path: Path, tokenizer: Path | None, stack: ExitStack) -> Checkpoint:
     """The reader for what `path` is."""
     if path.is_dir():
@@ -81,17 +71,29 @@ def _open(path: Path, tokenizer: Path | None, stack: ExitStack) -> Checkpoint:
             raise ConfigError(
                 f"{tokenizer}: --tokenizer is for llama2.c files; a directory brings its own"
             )
-        return open_huggingface(path, stack)
+        is_meta = (path / PARAMS).exists() and not (path / "config.json").exists()
+        return open_meta(path, stack) if is_meta else open_huggingface(path, stack)
     if not path.exists():
         raise ConfigError(f"{path}: no such file or directory; name a checkpoint to convert")
-    if path.suffix == ".bin":
-        _refuse_pickles(path)
+    if path.suffix == ".bin" and not _starts_as_torch(path):
         return open_llama2c(path, stack, tokenizer)
     hints = {
         ".gguf": "it is GGUF already; change its type with pyllama-rt quantize",
-        ".safetensors": "name the directory that holds it with config.json and tokenizer.model",
-        ".pth": _PICKLE_HINT,
-        ".pt": _PICKLE_HINT,
+        ".safetensors": f"name the directory that holds it with {_HUGGINGFACE}",
+        ".bin": f"it is a PyTorch file; name the directory that holds it with {_HUGGINGFACE}",
+        ".pth": f"name the directory that holds it with {PARAMS}, for weights from Meta, or with "
+        f"{_HUGGINGFACE}",
+        ".pt": f"rename it to pytorch_model.bin and name the directory that holds it with "
+        f"{_HUGGINGFACE}",
     }
-    hint = hints.get(path.suffix, "name a Hugging Face directory or a llama2.c .bin file")
+    hint = hints.get(path.suffix, "name a Hugging Face or Meta directory or a llama2.c .bin file")
     raise ConfigError(f"{path}: not a checkpoint that can be converted: {hint}")
+
+
+_HUGGINGFACE = "config.json and tokenizer.model"
+
+
+def _starts_as_torch(path: Path) -> bool:
+    """Whether it is a pytorch_model.bin, which a llama2.c file may be named like."""
+    with open(open_regular(path), "rb") as file:
+        return is_torch_file(file.read(4))

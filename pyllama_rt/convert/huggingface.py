@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pyllama_rt.convert.checkpoint import Checkpoint, naming
+from pyllama_rt.convert.checkpoint import Checkpoint, model_name, naming
 from pyllama_rt.convert.huggingface_vocabulary import read_vocabulary
 from pyllama_rt.convert.json_metadata import JsonMetadata
-from pyllama_rt.convert.lazy_tensor import LazyTensor
-from pyllama_rt.convert.safetensors_shards import INDEX, Stored, open_shards
+from pyllama_rt.convert.lazy_tensor import LazyTensor, weight_type
 from pyllama_rt.convert.sentence_pooling import POOLING_FILE, read_pooling
 from pyllama_rt.convert.transforms import TRANSPOSE, added, row_order
+from pyllama_rt.convert.weight_shards import INDEXES, Stored, open_shards
 from pyllama_rt.convert.wordpiece_draft import WordPieceDraft
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, did_you_mean, shown
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
@@ -25,7 +25,6 @@ from pyllama_rt.models.gguf_config import divisor_tensors
 from pyllama_rt.models.hf_keys import check_hf_keys
 from pyllama_rt.models.registry import Architecture, TensorSpec, architecture_of_hf
 
-_FLOATS = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
 _LAYER = re.compile(r"model\.layers\.([0-9]{1,5})\.")
 _COMPARE_BYTES = 1 << 24
 
@@ -109,12 +108,10 @@ def open_huggingface(folder: Path, stack: ExitStack) -> Checkpoint:
         )
     used = {file.path for file, _ in stored.values()}
     return Checkpoint(
-        # A folder's name may hold bytes that are no text.
-        name=folder.resolve().name.encode("utf-8", "replace").decode(),
+        name=model_name(folder.resolve().name),
         files=(
             config_path,
-            folder / POOLING_FILE,
-            folder / INDEX,
+            *(folder / name for name in (str(POOLING_FILE), *INDEXES)),
             *vocabulary.files,
             *sorted(used),
         ),
@@ -224,11 +221,7 @@ def _divisors(config: TransformerConfig, source: Path) -> Iterator[LazyTensor]:
 def _part(expected: ExpectedTensor, shape: tuple[int, ...], stored: Stored) -> LazyTensor:
     file, entry = stored
     source = f"{file.path}: tensor {shown(entry.name)}"
-    if entry.dtype not in _FLOATS:
-        raise UnsupportedError(
-            f"{source}: weights of dtype {entry.dtype} are not supported; expected "
-            f"{', '.join(_FLOATS)}"
-        )
+    type_ = weight_type(entry.dtype, source)
     transform = expected.spec.transform
     is_transposed = transform == TRANSPOSE
     wanted = shape[::-1] if is_transposed else shape
@@ -240,7 +233,7 @@ def _part(expected: ExpectedTensor, shape: tuple[int, ...], stored: Stored) -> L
     return LazyTensor(
         name=expected.gguf,
         shape=shape,
-        type=TENSOR_TYPES[_FLOATS[entry.dtype]],
+        type=type_,
         data=file.data(entry.name),
         source=source,
         order=row_order(transform, shape[0], expected.sizes),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pyllama_rt.convert.apply_adapters import AppliedAdapters
 from pyllama_rt.convert.low_rank import MergedTensor
-from pyllama_rt.convert.safetensors_shards import INDEX
+from pyllama_rt.convert.weight_shards import INDEXES
 from pyllama_rt.convert.write import Progress
 from pyllama_rt.errors import ConfigError, shown
 from pyllama_rt.formats.atomic_folder import atomic_folder
@@ -141,7 +141,7 @@ def _write_shards(
         )
     if len(shards) > 1:
         index = {"metadata": {"total_size": n_total}, "weight_map": weight_map}
-        _write(folder / INDEX, (json.dumps(index, indent=2) + "\n").encode())
+        _write(folder / INDEXES[0], (json.dumps(index, indent=2) + "\n").encode())
 
 
 def _shards(plan: Plan) -> list[list[PlannedTensor]]:

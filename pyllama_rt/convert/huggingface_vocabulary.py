@@ -7,19 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from pyllama_rt.convert.json_metadata import JsonMetadata
+from pyllama_rt.convert.sentencepiece_draft import draft_sentencepiece
 from pyllama_rt.convert.tokenizer_json import AddedPieces
 from pyllama_rt.convert.tokenizer_json_draft import FILES, draft_without_model
 from pyllama_rt.convert.vocabulary_draft import ADDED_SCORE, SpecialId, VocabularyDraft
-from pyllama_rt.errors import FormatError, UnsupportedError, shown
+from pyllama_rt.errors import FormatError, shown
 from pyllama_rt.small_file import read_small_file
-from pyllama_rt.tokenizer.model_proto import (
-    BYTE,
-    CONTROL,
-    NORMAL,
-    UNUSED,
-    USER_DEFINED,
-    read_sentencepiece_model,
-)
+from pyllama_rt.tokenizer.model_proto import BYTE, CONTROL, NORMAL, UNUSED, USER_DEFINED
 from pyllama_rt.tokenizer.vocabulary import MAX_PIECE_CHARS
 
 MAX_TEMPLATE_BYTES = 1 << 20
@@ -60,7 +54,7 @@ def read_vocabulary(path: Path, config: JsonMetadata, n_rows: int) -> Vocabulary
     added, source = _added_pieces(folder, settings, named)
     model = folder.file("tokenizer.model")
     if model.exists():
-        draft = _read_pieces(model)
+        draft = draft_sentencepiece(model)
     else:
         folder.used.extend(path / name for name in FILES)
         draft, own = draft_without_model(path, settings, named, n_rows)
@@ -76,25 +70,6 @@ def read_vocabulary(path: Path, config: JsonMetadata, n_rows: int) -> Vocabulary
     draft.pad(n_rows)
     draft.files = folder.used
     return draft
-
-
-def _read_pieces(path: Path) -> VocabularyDraft:
-    model = read_sentencepiece_model(path)
-    if model.model_type != "bpe" or model.precompiled_charsmap:
-        raise UnsupportedError(
-            f"{path}: a {model.model_type} vocabulary with normaliser "
-            f"{shown(model.normalizer_name)} is not supported for this architecture; "
-            "expected bpe without normalisation"
-        )
-    ids = {"unk": model.unk_id, "bos": model.bos_id, "eos": model.eos_id, "pad": model.pad_id}
-    return VocabularyDraft(
-        source=path,
-        pieces=list(model.pieces),
-        scores=list(model.scores),
-        types=list(model.types),
-        special_ids={role: SpecialId(token, path) for role, token in ids.items() if token >= 0},
-        add_space_prefix=model.add_dummy_prefix,
-    )
 
 
 def _special_texts(settings: JsonMetadata, special: JsonMetadata) -> dict[str, tuple[str, object]]:

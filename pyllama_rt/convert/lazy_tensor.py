@@ -9,21 +9,38 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pyllama_rt.convert.joined_rows import JoinedRows
 from pyllama_rt.convert.transforms import RowOrder
-from pyllama_rt.errors import NumericsError
-from pyllama_rt.formats.tensor_types import WEIGHT_TYPES, TensorType
+from pyllama_rt.errors import NumericsError, UnsupportedError
+from pyllama_rt.formats.tensor_types import TENSOR_TYPES, WEIGHT_TYPES, TensorType
 from pyllama_rt.quant import dequantize, quantize
 
 CHUNK_ELEMENTS = 1 << 22
 """Rows are decoded in chunks of about so many elements, 16 MiB of floats."""
+
+_FLOATS = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
+
+
+def weight_type(dtype: str, source: str) -> TensorType:
+    """The type of weights of a checkpoint's dtype.
+
+    Args: source: file and name to blame.
+    Raises: UnsupportedError for dtypes that no weight may have.
+    """
+    if dtype not in _FLOATS:
+        raise UnsupportedError(
+            f"{source}: weights of dtype {dtype} are not supported; expected {', '.join(_FLOATS)}"
+        )
+    return TENSOR_TYPES[_FLOATS[dtype]]
 
 
 @dataclass(frozen=True, slots=True)
 class LazyTensor:
     """A tensor that stays in its mapped file until it is written.
 
-    name: its GGUF name. shape: outermost first. type: as stored. data: its bytes.
-    order: which stored row becomes row i, None for the stored order.
+    name: its GGUF name. shape: outermost first. type: as stored.
+    data: its bytes, or the rows of a matrix that lies in several files.
+    order: which stored row becomes row i, None for the stored order (always in several files).
     source: file and name to blame in messages. added: to every element. transposed: whether a
     matrix of floats is stored so. rest: the tensors that follow it in a stack; shape is that of
     all, the others are those of the first.
@@ -32,7 +49,7 @@ class LazyTensor:
     name: str
     shape: tuple[int, ...]
     type: TensorType
-    data: memoryview
+    data: memoryview | JoinedRows
     source: str
     order: RowOrder | None = None
     added: float = 0.0
@@ -62,6 +79,8 @@ class LazyTensor:
 
     def _rows(self, start: int, stop: int, width: int) -> NDArray[np.uint8]:
         """Rows of the result as the bytes of the stored type: (stop - start, row bytes)."""
+        if isinstance(self.data, JoinedRows):
+            return self.data[start:stop]
         if self.transposed:
             size = self.type.row_bytes(1)
             stored = np.frombuffer(self.data, np.uint8).reshape(width, -1, size)

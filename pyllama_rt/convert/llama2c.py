@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from pyllama_rt.convert.checkpoint import Checkpoint, naming
+from pyllama_rt.convert.checkpoint import Checkpoint, model_name, naming
 from pyllama_rt.convert.lazy_tensor import LazyTensor
 from pyllama_rt.convert.vocabulary_draft import SpecialId, VocabularyDraft
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, shown
@@ -72,7 +72,7 @@ def open_llama2c(path: Path, stack: ExitStack, tokenizer: Path | None = None) ->
     vocabulary_path = tokenizer or _find_tokenizer(path, config.vocab_size)
     vocabulary = read_tokenizer(vocabulary_path, config.vocab_size)
     return Checkpoint(
-        name=path.stem.encode("utf-8", "replace").decode(),
+        name=model_name(path.stem),
         files=(path, *vocabulary.files),
         architecture=architecture("llama"),
         config=config,

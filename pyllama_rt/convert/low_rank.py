@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pyllama_rt.convert.joined_rows import JoinedRows
 from pyllama_rt.convert.lazy_tensor import LazyTensor
 from pyllama_rt.convert.transforms import RowOrder
 from pyllama_rt.errors import NumericsError
@@ -87,8 +88,11 @@ def nth(stack: LazyTensor, index: int) -> LazyTensor:
     shape = stack.shape[1:]
     if stack.rest:
         return replace((stack, *stack.rest)[index], shape=shape, rest=())
-    n_bytes = len(stack.data) // stack.shape[0]
-    return replace(stack, shape=shape, data=stack.data[index * n_bytes : (index + 1) * n_bytes])
+    data = stack.data
+    if isinstance(data, JoinedRows):
+        raise TypeError(f"{stack.source}: expected a stack in one file")
+    n_bytes = len(data) // stack.shape[0]
+    return replace(stack, shape=shape, data=data[index * n_bytes : (index + 1) * n_bytes])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from pyllama_rt.convert.adapter import Adapter
-from pyllama_rt.convert.lazy_tensor import LazyTensor
+from pyllama_rt.convert.lazy_tensor import LazyTensor, weight_type
 from pyllama_rt.convert.low_rank import Factor, LowRank
 from pyllama_rt.convert.peft_config import PeftConfig, read_peft_config
 from pyllama_rt.errors import FormatError, UnsupportedError, did_you_mean, shown
 from pyllama_rt.formats.safetensors import SafetensorsFile
-from pyllama_rt.formats.tensor_types import TENSOR_TYPES
+from pyllama_rt.formats.tensor_file import TensorFile
+from pyllama_rt.formats.torch_file import TorchFile
 
 WEIGHTS = "adapter_model.safetensors"
-_PICKLE = "adapter_model.bin"
+PICKLE = "adapter_model.bin"
 _TOKENIZERS = ("tokenizer.model", "tokenizer.json")
-_DTYPES = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
 
 _PREFIX = "base_model.model."
 _MAX_NAME_CHARS = 128
@@ -46,7 +47,7 @@ def open_peft_adapter(folder: Path, stack: ExitStack) -> Adapter:
     Raises: ConfigError, FormatError, UnsupportedError: one line each, naming file and tensor.
     """
     config = read_peft_config(folder)
-    tensors = _open_weights(folder, stack)
+    weights, tensors = _open_weights(folder, stack)
     halves: dict[str, dict[str, LazyTensor]] = {}
     whole: dict[str, LazyTensor] = {}
     for name, tensor in tensors.items():
@@ -68,7 +69,7 @@ def open_peft_adapter(folder: Path, stack: ExitStack) -> Adapter:
     has_tokenizer = any((folder / name).exists() for name in _TOKENIZERS)
     return Adapter(
         path=folder,
-        files=(folder / WEIGHTS, config.source, *(folder / name for name in _TOKENIZERS)),
+        files=(weights, config.source, *(folder / name for name in _TOKENIZERS)),
         layout="hf",
         deltas={f"{name}.weight": _delta(name, pair, config) for name, pair in halves.items()},
         replacements=whole,
@@ -76,29 +77,20 @@ def open_peft_adapter(folder: Path, stack: ExitStack) -> Adapter:
     )
 
 
-def _open_weights(folder: Path, stack: ExitStack) -> dict[str, LazyTensor]:
-    """Every tensor under its name in the file. A reader of another format plugs in here."""
-    path = folder / WEIGHTS
-    if not path.exists():
-        if (folder / _PICKLE).exists():
-            raise UnsupportedError(
-                f"{folder / _PICKLE}: PyTorch files are not supported yet; save the adapter again "
-                "as safetensors with save_pretrained"
-            )
-        raise FormatError(f"{folder}: expected {WEIGHTS}, found no such file")
-    file = SafetensorsFile(path)
+def _open_weights(folder: Path, stack: ExitStack) -> tuple[Path, dict[str, LazyTensor]]:
+    """The file with the weights, and every tensor under its name there."""
+    readers: dict[str, Callable[[Path], TensorFile]] = {WEIGHTS: SafetensorsFile, PICKLE: TorchFile}
+    names = [name for name in readers if (folder / name).exists()]
+    if not names:
+        raise FormatError(f"{folder}: expected {WEIGHTS} or {PICKLE}, found no such file")
+    file = readers[names[0]](folder / names[0])
     stack.callback(file.close)
     found = {}
     for name, entry in file.tensors.items():
-        source = f"{path}: tensor {shown(name)}"
-        if entry.dtype not in _DTYPES:
-            raise UnsupportedError(
-                f"{source}: weights of dtype {entry.dtype} are not supported; expected "
-                f"{', '.join(_DTYPES)}"
-            )
-        type_ = TENSOR_TYPES[_DTYPES[entry.dtype]]
+        source = f"{file.path}: tensor {shown(name)}"
+        type_ = weight_type(entry.dtype, source)
         found[name] = LazyTensor(name, entry.shape, type_, file.data(name), source)
-    return found
+    return file.path, found
 
 
 def _put(found: dict[str, LazyTensor], key: str, tensor: LazyTensor) -> None:

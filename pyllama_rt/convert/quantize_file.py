@@ -10,6 +10,7 @@ from pathlib import Path
 from pyllama_rt.convert.checkpoint import naming
 from pyllama_rt.convert.huggingface import expected_tensors, read_config
 from pyllama_rt.convert.lazy_tensor import LazyTensor
+from pyllama_rt.convert.split_plan import is_split_key
 from pyllama_rt.convert.write import (
     FILE_TYPE,
     QUANTIZATION_VERSION,
@@ -25,8 +26,6 @@ from pyllama_rt.formats.tensor_types import TENSOR_TYPES, TensorType
 from pyllama_rt.models.registry import architecture
 from pyllama_rt.quant.mixes import ModelTraits, find_mix
 from pyllama_rt.quant.plan import Plan, check_requantization, make_plan
-
-_SPLIT_KEYS = "split."
 
 
 def quantize_file(
@@ -131,7 +130,7 @@ def _plan_gguf(file: GgufFile, type: str, pure: bool, overrides: Sequence[str]) 
 def _copy_keys(file: GgufFile, writer: GgufWriter) -> None:
     """Everything but what changes: the types of the tensors and, for split models, the parts."""
     for key in file.metadata:
-        if key not in (FILE_TYPE, QUANTIZATION_VERSION) and not key.startswith(_SPLIT_KEYS):
+        if key not in (FILE_TYPE, QUANTIZATION_VERSION) and not is_split_key(key):
             writer.copy(file.metadata, key)
 
 

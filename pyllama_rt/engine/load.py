@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from math import prod
@@ -13,13 +13,15 @@ import numpy as np
 
 from pyllama_rt import _core, env
 from pyllama_rt.closing import Closing
-from pyllama_rt.config import DEFAULT_N_CTX, LoadConfig, RopeConfig
+from pyllama_rt.config import DEFAULT_N_CTX, LoadConfig, LoraConfig
+from pyllama_rt.engine.adapters import Adapters, open_adapters
 from pyllama_rt.engine.memory import MemoryNeed, check_memory
 from pyllama_rt.errors import ConfigError, FormatError, StateError, UnsupportedError
 from pyllama_rt.formats.gguf import GgufFile
 from pyllama_rt.formats.gguf_adapter import check_is_model
+from pyllama_rt.formats.gguf_types import TensorInfo
 from pyllama_rt.formats.tensor_types import WEIGHT_TYPES
-from pyllama_rt.graph.builder import Graph, GraphBuilder
+from pyllama_rt.graph.builder import Graph, GraphBuilder, LowRankPair
 from pyllama_rt.models.config import TransformerConfig
 from pyllama_rt.models.registry import architecture
 from pyllama_rt.models.rope import overridden
@@ -44,7 +46,8 @@ class Threads:
 class Model(Closing):
     """A loaded model: weights, tokenizer and program. Many sessions may share it.
 
-    Use as a context manager, or call `close`.
+    version: another number after every change of adapters. Use as a context manager, or call
+    `close`.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Model(Closing):
         file: GgufFile,
         tokenizer: Tokenizer,
         model_config: TransformerConfig,
-        program: _core.Program,
+        bound: BoundGraph,
         config: LoadConfig,
     ) -> None:
         """Made by `load_model`."""
@@ -63,15 +66,42 @@ class Model(Closing):
         self.config = config
         self.n_ctx = _n_ctx(model_config, config)
         self.threads = Threads.of(config)
-        self._program: _core.Program | None = program
+        self.version = 0
+        self._bound: BoundGraph | None = bound
         self._file = file
 
     @property
     def program(self) -> _core.Program:
         """The compiled graph. Raises: StateError after `close`."""
-        if self._program is None:
+        return self._open().program
+
+    def _open(self) -> BoundGraph:
+        if self._bound is None:
             raise StateError(f"{self.path}: the model is closed")
-        return self._program
+        return self._bound
+
+    @property
+    def loras(self) -> tuple[LoraConfig, ...]:
+        """The adapters that the model runs with."""
+        return self.config.loras
+
+    def set_loras(self, loras: Sequence[LoraConfig]) -> None:
+        """Runs with other adapters from now on; sessions read their texts again when they go on.
+
+        Call it while no session is at work.
+        Raises: as `load_model`; then the adapters stay as they were.
+        """
+        old = self._open()
+        config = replace(self.config, loras=tuple(loras))
+        self._bound = _bind_graph(self._file, self.model_config, config)
+        self.config = config
+        self.version += 1
+        old.close()
+
+    @property
+    def graph(self) -> Graph:
+        """What the program computes. Raises: StateError after `close`."""
+        return self._open().graph
 
     @property
     def n_vocab(self) -> int:
@@ -99,7 +129,9 @@ class Model(Closing):
 
     def close(self) -> None:
         """Frees the program and unmaps the file. Calling it twice is harmless."""
-        self._program = None
+        if self._bound is not None:
+            self._bound.close()
+        self._bound = None
         self._file.close()
 
 
@@ -132,38 +164,72 @@ def read_memory_need(path: str | os.PathLike[str], config: LoadConfig | None = N
         return _bind(path, config or LoadConfig(), stack).memory_need()
 
 
+class BoundGraph:
+    """A graph, its program, and the adapters whose files it reads."""
+
+    def __init__(self, graph: Graph, program: _core.Program, adapters: Adapters) -> None:
+        """Owns program and adapters."""
+        self.graph = graph
+        self.program = program
+        self._adapters = adapters
+
+    def close(self) -> None:
+        """Frees the program and unmaps the adapters."""
+        del self.program
+        self._adapters.close()
+
+
 def _bind(path: str | os.PathLike[str], config: LoadConfig, stack: ExitStack) -> Model:
     """A model whose file `stack` closes."""
     file = stack.enter_context(GgufFile.open(Path(path)))
-    tokenizer, model_config, graph = read_model(file, config)
-    with _naming(file.path):
-        program = _core.Program(graph.to_text(), _weight_rows(file), env.forced_isa() or "")
-    return Model(file, tokenizer, model_config, program, config)
+    tokenizer, model_config = read_model(file, config)
+    return Model(file, tokenizer, model_config, _bind_graph(file, model_config, config), config)
 
 
 def read_model(
     file: GgufFile, config: LoadConfig | None = None
-) -> tuple[Tokenizer, TransformerConfig, Graph]:
-    """The tokenizer, config and graph of a file, everything checked but the weights' values."""
+) -> tuple[Tokenizer, TransformerConfig]:
+    """The tokenizer and the config of a file, checked."""
     check_is_model(file)
     arch = architecture(file.get_str("general.architecture"), file.path)
     with _naming(file.path):
-        model_config = arch.from_gguf(file)
-        model_config = _as_asked(model_config, config or LoadConfig())
-    tokenizer = load_tokenizer(file, file.path)
+        model_config = _as_asked(arch.from_gguf(file), config or LoadConfig())
+    return load_tokenizer(file, file.path), model_config
+
+
+def read_graph(
+    file: GgufFile,
+    model_config: TransformerConfig,
+    config: LoadConfig | None = None,
+    adapters: Mapping[str, Sequence[LowRankPair]] | None = None,
+) -> Graph:
+    """The graph over a file's tensors, whose names and shapes it checks."""
     shapes = {info.name: info.shape for info in file.tensors.values()}
     if not shapes:
         raise FormatError(f"{file.path}: the file holds a vocabulary but no tensors")
-    graph = arch.build(model_config, GraphBuilder(shapes, source=str(file.path)))
-    if config is not None and config.embedding:
-        graph = graph.without_head()
-    return tokenizer, model_config, graph
+    arch = architecture(file.get_str("general.architecture"), file.path)
+    builder = GraphBuilder(shapes, source=str(file.path), adapters=adapters or {})
+    graph = arch.build(model_config, builder)
+    return graph.without_head() if config is not None and config.embedding else graph
+
+
+def _bind_graph(file: GgufFile, model_config: TransformerConfig, config: LoadConfig) -> BoundGraph:
+    with ExitStack() as stack:
+        adapters = open_adapters(file, config.loras)
+        stack.callback(adapters.close)
+        graph = read_graph(file, model_config, config, adapters.pairs)
+        own = [(info.name, file, info) for info in file.tensors.values()]
+        with _naming(file.path):
+            rows = [_weight_row(*tensor) for tensor in (*own, *adapters.tensors)]
+            program = _core.Program(graph.to_text(), rows, env.forced_isa() or "")
+        stack.pop_all()
+        return BoundGraph(graph, program, adapters)
 
 
 def _as_asked(model_config: TransformerConfig, config: LoadConfig) -> TransformerConfig:
     """The config for the context and the rotary positions that were asked for."""
     rope = model_config.rope
-    if rope is None and config.rope != RopeConfig():
+    if rope is None and (config.rope.kind, config.rope.base) != (None, None):
         raise ConfigError("rope: this model has learned positions, which cannot be scaled")
     if rope is not None:
         changed = overridden(rope, config.rope, model_config.n_ctx_train)
@@ -187,19 +253,16 @@ def _naming(path: Path) -> Iterator[None]:
         raise type(error)(f"{path}: {error}") from None
 
 
-def _weight_rows(file: GgufFile) -> list[tuple[str, str, int, int, memoryview, int]]:
-    """Name, type, rows, columns, mapping and offset of every tensor, as `_core.Program` takes it.
+def _weight_row(
+    name: str, file: GgufFile, info: TensorInfo
+) -> tuple[str, str, int, int, memoryview, int]:
+    """Name, type, rows, columns, mapping and offset of a tensor, as `_core.Program` takes it.
 
     Raises: UnsupportedError for integer tensors.
     """
-    rows = []
-    mappings = file.mappings
-    for info in file.tensors.values():
-        if info.type.name not in WEIGHT_TYPES:
-            raise UnsupportedError(
-                f"{file.path}: tensor {info.name!r}: type {info.type.name} cannot be a weight"
-            )
-        n_rows = prod(info.shape[:-1])
-        mapping = mappings[info.file_index]
-        rows.append((info.name, info.type.name, n_rows, info.shape[-1], mapping, info.offset))
-    return rows
+    if info.type.name not in WEIGHT_TYPES:
+        raise UnsupportedError(
+            f"{file.path}: tensor {info.name!r}: type {info.type.name} cannot be a weight"
+        )
+    n_rows, mapping = prod(info.shape[:-1]), file.mappings[info.file_index]
+    return name, info.type.name, n_rows, info.shape[-1], mapping, info.offset

@@ -41,6 +41,7 @@ class Session(Closing):
         self._sequence = self._cache.create()
         # What an interrupt leaves locked stays open to the thread that was interrupted.
         self._lock = RLock()
+        self._model_version = model.version
         self._alpha = 1.0  # of the rotary base
         self._n_planned = 0  # tokens that it was chosen for
         # Steps of one token reuse these arrays.
@@ -103,6 +104,8 @@ class Session(Closing):
         """
         cache = self._begin()
         try:
+            if self._model_version != self.model.version:
+                self._restart(cache, self._n_planned)
             kept = _common_prefix(self.tokens, list(ids[:-1]))
             if len(ids) > self.model.n_ctx:
                 self._truncate(cache, 0)
@@ -141,7 +144,10 @@ class Session(Closing):
         self.check_room(len(ids))
         self._truncate(cache, len(self.tokens))
         if self._alpha_for(len(self.tokens) + len(ids)) > self._alpha:
-            self._outgrow(cache, len(self.tokens) + len(ids))
+            planned = max(len(self.tokens) + len(ids), 2 * self._n_planned)
+            self._read_again(cache, min(planned, self.model.n_ctx))
+        elif self._model_version != self.model.version:
+            self._read_again(cache, self._n_planned)
         chunk = self.model.config.n_batch
         if not self.model.model_config.causal:
             if self.tokens:
@@ -197,12 +203,13 @@ class Session(Closing):
         self._sequence = sequence
         self._one_sequence[0] = sequence
         self._alpha, self._n_planned = alpha, n_planned
+        self._model_version = self.model.version
         self.tokens, self.last_logits = [], None
 
-    def _outgrow(self, cache: _core.KvCache, n_needed: int) -> None:
-        """Reads the sequence again with a base for twice as many tokens as it was planned for."""
+    def _read_again(self, cache: _core.KvCache, n_planned: int) -> None:
+        """Reads the sequence anew, with a base for n_planned tokens and the adapters of now."""
         kept = self.tokens
-        self._restart(cache, min(max(n_needed, 2 * self._n_planned), self.model.n_ctx))
+        self._restart(cache, n_planned)
         for begin in range(0, len(kept), self.model.config.n_batch):
             part = kept[begin : begin + self.model.config.n_batch]
             self._step(cache, part, self._on_logits is not None, last=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from pyllama_rt.engine.load import Model, read_model
+from pyllama_rt.engine.load import Model
 from pyllama_rt.formats.gguf import GgufFile
 
 
@@ -36,16 +36,20 @@ class TokenWork:
 def token_work(model: Model) -> TokenWork:
     """Counts what the graph of a model multiplies; attention's own products are left out."""
     with GgufFile.open(model.path) as file:
-        infos, graph = file.tensors, read_model(file)[2]
-    products = [node for node in graph.nodes if node.op == "linear"]
-    matrices = {node.weights[0]: node.rows for node in products if node.weights[0] is not None}
+        infos = file.tensors
     macs = {"n": 0, "m": 0}
-    for name, rows in matrices.items():
-        macs[rows] += prod(infos[name].shape)
+    used: dict[str, float] = {}  # share of each matrix that a token meets
+    for node in model.graph.nodes:
+        name = node.weights[0] if node.weights else None
+        if node.op not in ("linear", "expert_linear") or name not in infos or name in used:
+            continue
+        sizes = dict(node.attributes)
+        used[name] = float(sizes.get("n_used", 1)) / float(sizes.get("n_experts", 1))
+        macs[node.rows] += round(prod(infos[name].shape) * used[name])
     return TokenWork(
         row_macs=macs["n"],
         output_macs=macs["m"],
-        weight_bytes=sum(infos[name].n_bytes for name in matrices),
+        weight_bytes=round(sum(infos[name].n_bytes * share for name, share in used.items())),
         cell_bytes=model.program.kv_bytes_per_cell(model.config.kv_type),
-        is_quantized=all(infos[name].type.is_quantized for name in matrices),
+        is_quantized=all(infos[name].type.is_quantized for name in used if "inp" not in name),
     )

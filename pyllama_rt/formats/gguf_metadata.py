@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from struct import pack
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,21 @@ from pyllama_rt.formats.gguf_types import (
     Value,
     ValueType,
 )
-from pyllama_rt.formats.mapped_file import MappedFile
 from pyllama_rt.metadata import REQUIRED, Required
 
 T = TypeVar("T")
+
+
+class ByteSource(Protocol):
+    """What values are decoded from: a mapped file, or a header in memory."""
+
+    @property
+    def path(self) -> Path:
+        """The file, for messages."""
+
+    @property
+    def view(self) -> memoryview:
+        """All bytes."""
 
 
 class Metadata(Mapping[str, Value]):
@@ -33,7 +45,7 @@ class Metadata(Mapping[str, Value]):
     Values are decoded anew on every access and not kept: hold on to a large array after reading it.
     """
 
-    def __init__(self, file: MappedFile, entries: dict[str, Entry]) -> None:
+    def __init__(self, file: ByteSource, entries: dict[str, Entry]) -> None:
         self._file = file
         self._entries = entries
 
@@ -87,6 +99,17 @@ class Metadata(Mapping[str, Value]):
         """The value as it lies in the file, after its type (and, for an array, its length)."""
         entry = self._entries[key]
         return bytes(self._file.view[entry.start : entry.end])
+
+    def encoded(self, key: str) -> bytes:
+        """The value as it lies in the file with its type (and, for an array, its length) in front.
+
+        Raises: KeyError.
+        """
+        entry = self._entries[key]
+        head = pack("<I", entry.type)
+        if entry.element is not None:
+            head += pack("<IQ", entry.element, entry.count)
+        return head + self.raw(key)
 
     def array(self, key: str) -> NDArray[Any]:
         """A copy of an array of numbers or bools as NumPy, read-only.

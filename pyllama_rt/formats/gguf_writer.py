@@ -114,11 +114,7 @@ class GgufWriter:
 
         Raises: KeyError; ConfigError for a repeated key.
         """
-        element = metadata.element_type(key)
-        head = struct.pack("<I", metadata.value_type(key))
-        if element is not None:
-            head += struct.pack("<IQ", element, metadata.length(key))
-        self._add_encoded(key, head + metadata.raw(key))
+        self._add_encoded(key, metadata.encoded(key))
 
     def declare(self, name: str, shape: Sequence[int], type: TensorType | str) -> None:
         """Add a tensor to the directory.

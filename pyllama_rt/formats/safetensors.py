@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyllama_rt.errors import FormatError, shown
 from pyllama_rt.formats.json_object import parse_json_object
-from pyllama_rt.formats.mapped_file import MappedFile
+from pyllama_rt.formats.tensor_file import MAX_DIMS, StoredTensor, TensorFile
 
 MAX_HEADER_BYTES = 1 << 25
 """Enough for ten times the tensors of any model; the reference implementation takes 100 MB, which
 would cost gigabytes to parse.
 """
 
-MAX_DIMS = 8
 _LENGTH_BYTES = 8
 
 _BITS = {
@@ -33,47 +32,18 @@ _BITS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
-    """One entry of the header. start, stop: absolute byte offsets in the file."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
-
-
-class SafetensorsFile:
-    """A mapped safetensors file.
-
-    tensors: its directory by name, in the order of the data.
-    """
+class SafetensorsFile(TensorFile):
+    """A mapped safetensors file; `tensors` are in the order of the data."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Map and check a file.
 
         Raises: ConfigError if it cannot be opened; FormatError naming the field that is wrong.
         """
-        self._mapped = MappedFile(path)
-        self.path = self._mapped.path
-        try:
-            self.tensors = _parse(self._mapped.view, self.path)
-        except FormatError:
-            self.close()
-            raise
-
-    def data(self, name: str) -> memoryview:
-        """The bytes of a tensor, read-only, in the mapping."""
-        entry = self.tensors[name]
-        return self._mapped.view[entry.start : entry.stop]
-
-    def close(self) -> None:
-        """Give the mapping back."""
-        self._mapped.close()
+        super().__init__(path, _parse)
 
 
-def _parse(view: memoryview, path: object) -> dict[str, StoredTensor]:
+def _parse(view: memoryview, path: Path) -> dict[str, StoredTensor]:
     if len(view) < _LENGTH_BYTES:
         raise FormatError.at(
             path, "header length", expected="8 bytes", found=f"{len(view)}", offset=0

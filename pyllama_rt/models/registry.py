@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
+from pyllama_rt import models
 from pyllama_rt.errors import UnsupportedError, did_you_mean, shown
 from pyllama_rt.graph.builder import Graph, GraphBuilder
 from pyllama_rt.metadata import MetadataReader
 from pyllama_rt.models.config import TransformerConfig
-
-_MODEL_FILES = (
-    "bert", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "qwen3moe", "starcoder2",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,9 @@ def register(architecture: Architecture) -> None:
 
 
 def _load_all() -> None:
-    for name in _MODEL_FILES:
-        import_module(f"pyllama_rt.models.{name}")
+    """Every file of the folder, so that an architecture is known by being there."""
+    for module in iter_modules(models.__path__):
+        import_module(f"pyllama_rt.models.{module.name}")
 
 
 def architecture(name: str, source: object = "model") -> Architecture:

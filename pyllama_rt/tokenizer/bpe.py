@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from tokenizers import Regex, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Library
@@ -56,7 +56,7 @@ class BpeTokenizer(PieceTokenizer):
         """Builds the library's model.
 
         Args:
-            merges: Pairs of pieces, the first merged first; of equal ones the first counts.
+            merges: Pairs of pieces, the first merged first, no two of them equal.
         Raises:
             FormatError if a merge names or makes something that is no piece.
         """
@@ -70,10 +70,21 @@ class BpeTokenizer(PieceTokenizer):
         self._newlines = {
             piece: i for piece, i in ids.items() if not self._byte_level and not piece.strip("\n")
         }
-        self._library = _library(table, ids, merges, pre_tokenizer)
+        model = _model(
+            table,
+            ids,
+            merges,
+            ignore_merges=pre_tokenizer.ignore_merges,
+            byte_fallback=not self._byte_level,
+        )
+        self._library = _library(model, pre_tokenizer)
         names = BYTE_ALPHABET if self._byte_level else [f"<0x{byte:02X}>" for byte in range(256)]
         instead = self._ids(_REPLACEMENT)
-        self._stray_ids = [[ids[name]] if name in ids else instead for name in names]
+        # A USER_DEFINED piece is text, even where its one character is in the alphabet.
+        found = [ids.get(name) for name in names]
+        self._stray_ids = [
+            instead if i is None or table.types[i] == USER_DEFINED else [i] for i in found
+        ]
 
     def _text_of(self, token: int) -> bytes:
         text = self.table.pieces[token]
@@ -138,34 +149,28 @@ def _pre_tokenizer(name: str, source: str) -> PreTokenizer:
 
 
 def _split_merges(lines: Sequence[str], source: str) -> list[Merge]:
-    # Tuples at once: the garbage collector would look at lists again and again.
-    pairs = [tuple(line.split(" ")) for line in lines]
+    # Of equal ones the first counts. Tuples at once: the garbage collector looks at lists again.
+    pairs = [tuple(line.split(" ")) for line in dict.fromkeys(lines)]
     if not set(map(len, pairs)) <= {2}:
-        index = next(i for i, pair in enumerate(pairs) if len(pair) != 2)
+        index = next(i for i, line in enumerate(lines) if line.count(" ") != 1)
         expected, found = "two pieces with one space between them", shown(lines[index])
         raise FormatError.at(source, f"{_MERGES}[{index}]", expected=expected, found=found)
     return cast("list[Merge]", pairs)
 
 
-def _library(
-    table: PieceTable, ids: dict[str, int], merges: Sequence[Merge], pre_tokenizer: PreTokenizer
-) -> Library:
-    """The library's tokenizer, which knows no CONTROL and UNKNOWN pieces."""
-    hidden = {
-        piece for piece, kind in zip(table.pieces, table.types, strict=True) if kind in HIDDEN_TYPES
-    }
-    kept = list(dict.fromkeys(merges))  # the library would take the last of equal ones
-    if not hidden.isdisjoint(left + right for left, right in kept):
-        kept = [merge for merge in kept if hidden.isdisjoint((*merge, "".join(merge)))]
+def _model(table: PieceTable, ids: dict[str, int], merges: Sequence[Merge], **how: bool) -> Any:
+    """The library's model, without merges of CONTROL and UNKNOWN pieces, which `ids` lacks."""
     try:
-        model = models.BPE(
-            vocab=ids,
-            merges=kept,
-            ignore_merges=pre_tokenizer.ignore_merges,
-            byte_fallback=not pre_tokenizer.byte_level,
-        )
+        return models.BPE(vocab=ids, merges=merges, **how)
     except Exception as error:  # the library has no class of its own
+        hidden = set(table.pieces) - ids.keys()
+        kept = [merge for merge in merges if hidden.isdisjoint((*merge, "".join(merge)))]
+        if len(kept) < len(merges):
+            return _model(table, ids, kept, **how)
         raise _bad_merge(table, ids, merges, error) from error
+
+
+def _library(model: Any, pre_tokenizer: PreTokenizer) -> Library:
     library = Library(model)
     splits = [pre_tokenizers.Split(Regex(split), "isolated") for split in pre_tokenizer.splits]
     if pre_tokenizer.byte_level:
@@ -180,11 +185,9 @@ def _library(
 def _bad_merge(
     table: PieceTable, ids: dict[str, int], merges: Sequence[Merge], error: Exception
 ) -> FormatError:
-    for i, (left, right) in enumerate(merges):
-        for text in (left, right, left + right):
-            if text not in ids and text not in table.pieces:
-                expected = "pieces that are in tokenizer.ggml.tokens"
-                return FormatError.at(
-                    table.source, f"{_MERGES}[{i}]", expected=expected, found=shown(text)
-                )
+    for merge in merges:
+        for text in (*merge, "".join(merge)):
+            if text not in ids:
+                where, expected = f"{_MERGES} {shown(' '.join(merge))}", "pieces of the vocabulary"
+                return FormatError.at(table.source, where, expected=expected, found=shown(text))
     return table.error("merges", "merges of pieces", " ".join(str(error).split())[-200:])

@@ -96,7 +96,12 @@ class PieceTokenizer(ABC):
         """
         if isinstance(text, bytes):
             text = text.decode("utf-8", "surrogateescape")
-        return self.encode_spans([(text, special)], add_bos=add_bos)
+        if special:
+            return self.encode_spans([(text, True)], add_bos=add_bos)
+        tokens = self._head(add_bos)
+        self._encode_raw(text, None, tokens)
+        tokens += self._tail(add_bos)
+        return tokens
 
     def encode_spans(
         self, spans: Sequence[tuple[str, bool]], *, add_bos: bool | None = None
@@ -185,6 +190,10 @@ class PieceTokenizer(ABC):
 
     def _encode_raw(self, text: str, after: int | None, tokens: list[int]) -> None:
         """Appends the ids of text behind the special id `after`, without CONTROL pieces."""
+        if after is None and not self._user_cutter.found_in(text):
+            if text:
+                self._encode_text(text, tokens)
+            return
         for before, token in self._user_cutter.cut(text):
             fragment = before
             if after in self.table.rstrip_ids:

@@ -12,6 +12,9 @@ gives the same ids in both programs:
   between the ends of published ranges);
 - letters outside ASCII are of both cases, and marks are no letters (gpt-4o, tekken);
 - digits stay together (deepseek-llm), where the pieces do not join them anyway.
+
+It also tries no run of characters twice: the library gives up, with a panic, after ten million
+steps back, which a text of as many spaces would take.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ class PreTokenizer:
     """One way of cutting text into words.
 
     Attributes:
-        splits: Expressions that give the ids of llama.cpp.
+        splits: Expressions that give the ids of llama.cpp, in time linear in the text.
         published: Expressions of the models' own `tokenizer.json`; `Digits` stands as
             `DIGIT` or `DIGITS`, `Punctuation` as `PUNCTUATION`, `ByteLevel` with `use_regex` as
             `GPT_2`.
@@ -50,20 +53,36 @@ GPT_2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)
 _ANY_CASE = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _ASCII_CASE = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 _SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+"
-_CL100K = r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|" + _SPACES
-_QWEN_2 = r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|" + _SPACES
-_QWEN_35 = r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|" + _SPACES
-
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_ASCII_UPPER, _ASCII_LOWER = r"[\p{L}&&[^a-z]]", r"[\p{L}&&[^A-Z]]"
+_SPACES_ONCE = r"(?:[^\S\r\n]*+[\r\n]++)++|\s+(?!\S)|\s+"
+_CL100K = r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+_QWEN_2 = r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+_QWEN_35 = r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|"
 
 
-def _cased(upper: str, lower: str, suffix: str, digits: str) -> str:
+def _cased(suffix: str, digits: str) -> str:
     """Words that begin with capitals or not, as OpenAI's o200k and Mistral's Tekken have them."""
+    upper, lower = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
     return (
         rf"[^\r\n\p{{L}}\p{{N}}]?{upper}*{lower}+{suffix}"
         rf"|[^\r\n\p{{L}}\p{{N}}]?{upper}+{lower}*{suffix}"
         rf"|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|" + _SPACES
+    )
+
+
+def _ascii_cased(suffix: str, digits: str) -> str:
+    """The same where letters outside ASCII are of both cases, without going back over them.
+
+    Up to a small letter and what follows; else up to the last letter outside ASCII; else capitals.
+    """
+    words = (
+        r"[\p{L}&&[^a-z]]*+[a-z][\p{L}&&[^A-Z]]*+",
+        r"(?:[A-Z]*+[\p{L}&&[^A-Za-z]]++)++",
+        "[A-Z]++",
+    )
+    return (
+        "|".join(rf"[^\r\n\p{{L}}\p{{N}}]?{word}{suffix}" for word in words)
+        + rf"|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|"
+        + _SPACES_ONCE
     )
 
 
@@ -89,21 +108,28 @@ _PUNCTUATION = _class("21-2F 3A-7E FF01-FF0F FF1A-FF5E 2018-201F 3000-3002")
 _PUNCTUATION_NO_SPACE = _class("21-2F 3A-7E FF01-FF0F FF1A-FF5E 2018-201F 3001-3002")
 _HAN = _class("4E00-9FA5 800-4E00 AC00-D7FF")
 _NEWLINE = r"[\r\n]"
-_TRAILING = r"(?<!\s)\s+$"
+_TRAILING = r"(?<!\s)\s++$"
 """`\\s+$`, tried once for each run of white space instead of at each of its characters."""
 
 _GPT_2 = PreTokenizer((GPT_2,), (GPT_2,))
 _SINGLE_DIGITS = PreTokenizer((DIGIT, GPT_2), (DIGIT, GPT_2))
-_QWEN_2_WORDS = PreTokenizer((_ASCII_CASE + _QWEN_2,), (_ANY_CASE + _QWEN_2,))
+_QWEN_2_WORDS = PreTokenizer(
+    (_ASCII_CASE + _QWEN_2 + _SPACES_ONCE,), (_ANY_CASE + _QWEN_2 + _SPACES,)
+)
 
 PRE_TOKENIZERS: Mapping[str, PreTokenizer] = {
     "llama-bpe": PreTokenizer(
-        (_ASCII_CASE + _CL100K,), (_ANY_CASE + _CL100K,), ignore_merges=True, add_bos=True
+        (_ASCII_CASE + _CL100K + _SPACES_ONCE,),
+        (_ANY_CASE + _CL100K + _SPACES,),
+        ignore_merges=True,
+        add_bos=True,
     ),
-    "dbrx": PreTokenizer((_ASCII_CASE + _CL100K,), (_ANY_CASE + _CL100K,)),
+    "dbrx": PreTokenizer((_ASCII_CASE + _CL100K + _SPACES_ONCE,), (_ANY_CASE + _CL100K + _SPACES,)),
     "qwen2": _QWEN_2_WORDS,
     "deepseek-r1-qwen": _QWEN_2_WORDS,
-    "qwen35": PreTokenizer((_ASCII_CASE + _QWEN_35,), (_ANY_CASE + _QWEN_35,)),
+    "qwen35": PreTokenizer(
+        (_ASCII_CASE + _QWEN_35 + _SPACES_ONCE,), (_ANY_CASE + _QWEN_35 + _SPACES,)
+    ),
     "gpt-2": _GPT_2,
     "mpt": _GPT_2,
     "olmo": _GPT_2,
@@ -137,14 +163,14 @@ PRE_TOKENIZERS: Mapping[str, PreTokenizer] = {
         (_NEWLINE, r"\s?\p{L}+", r"\s?\p{P}+", f"[{_HAN}]+", DIGIT),
     ),
     "tekken": PreTokenizer(
-        (_cased(_ASCII_UPPER, _ASCII_LOWER, "", DIGIT),),
-        (_cased(_UPPER, _LOWER, "", DIGIT),),
+        (_ascii_cased("", DIGIT),),
+        (_cased("", DIGIT),),
         ignore_merges=True,
         add_bos=True,
     ),
     "gpt-4o": PreTokenizer(
-        (_cased(_ASCII_UPPER, _ASCII_LOWER, _ASCII_CASE + "?", r"\p{N}{1,3}"),),
-        (_cased(_UPPER, _LOWER, _ANY_CASE + "?", r"\p{N}{1,3}"),),
+        (_ascii_cased(_ASCII_CASE + "?", r"\p{N}{1,3}"),),
+        (_cased(_ANY_CASE + "?", r"\p{N}{1,3}"),),
     ),
     "gemma4": PreTokenizer((r"[\n]+",), (), add_bos=True, byte_level=False),
     "default": PreTokenizer(

@@ -51,4 +51,6 @@ class SpecialPieces:
 
     def found_in(self, text: str) -> bool:
         """Whether `text` contains any of the pieces."""
+        if self._start is None or self._start.search(text) is None:
+            return False
         return next(self.cut(text))[1] is not None

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from command_line import call, check_refused
+from shared_data import shared
 
 from pyllama_rt.cli.app import run_command
 from pyllama_rt.cli.demo import DEMO_MODEL
@@ -38,6 +39,22 @@ def test_standard_input_and_bytes() -> None:
     done = call("tokenize", DEMO_MODEL, "-", "--json", stdin=b"caf\xe9\n")
     assert done.returncode == 0
     assert json.loads(done.stdout)["pieces"][-1] == "\\xe9"
+
+
+@pytest.mark.parametrize(
+    ("name", "pieces"),
+    [
+        ("gpt-2", ["It", "'s", " 42"]),
+        ("llama-bpe", ["<|begin_of_text|>", "It", "'s", " ", "42"]),
+        ("bert-bge", ["[CLS]", " it", " '", " s", " 42", "[SEP]"]),
+    ],
+)
+def test_files_with_a_vocabulary_alone(
+    name: str, pieces: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shared(f"vocab/ggml-vocab-{name}.gguf")
+    assert run_command(["tokenize", str(path), "It's 42", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pieces"] == pieces
 
 
 def test_a_model_that_is_none() -> None:

@@ -115,7 +115,7 @@ def test_context_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_arguments_that_would_change_something_are_refused() -> None:
-    for options in ({"draft_model": "x"}, {"lora_path": "x"}, {"spm_infill": True}):
+    for options in ({"draft_model": "x"}, {"lora_path": 3}, {"spm_infill": True}):
         with pytest.raises(ConfigError, match=next(iter(options))):
             Llama(DEMO_MODEL, **options)
     with pytest.raises(TypeError, match="n_cxt"):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from convert.test_bad_checkpoints import refused
 from convert.test_tokenizer_json import bert, write_pooling
+from convert_refused import refused
 from tokenizer_files import (
     BEGIN,
     LLAMA_3,

@@ -81,6 +81,7 @@ def test_sums_are_in_single_precision_whatever_is_stored() -> None:
 def test_without_deltas_nothing_is_encoded_again() -> None:
     base = lazy(random(4, 32), type_name="q4_0")
     tensor = MergedTensor("t", base.shape, base.type, base)
+    assert isinstance(base.data, memoryview)
     assert b"".join(map(bytes, tensor.encoded(base.type, 1))) == bytes(base.data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import subprocess
 import sys
@@ -13,11 +14,15 @@ import pytest
 from adapters import PREFIX, Peft
 from checkpoints import HuggingFace, config
 from command_line import FOLDER
+from meta_checkpoints import half, meta_name, params_of
+from torch_files import write_sparse_torch
 
 # Names the anonymous memory before and at its highest, in KiB.
 MEASURE = """
 import sys, threading
-from pyllama_rt.convert import convert_checkpoint, merge_adapters, quantize_file
+from pyllama_rt.convert import (
+    convert_checkpoint, edit_file, merge_adapters, merge_file, quantize_file, split_file,
+)
 from pyllama_rt.quant import quantize
 import numpy as np
 
@@ -32,12 +37,19 @@ def watch():  # all the time: the highest point lies inside a chunk
 quantize(np.ones((4, 256), np.float32), "q8_0")
 seen, done = [anonymous()], threading.Event()
 threading.Thread(target=watch, daemon=True).start()
-if sys.argv[1] == "convert":
-    convert_checkpoint(sys.argv[2], sys.argv[3], outtype=sys.argv[4])
-elif sys.argv[1] == "merge":
-    merge_adapters(sys.argv[2], [sys.argv[4]], sys.argv[3])
+what, source, out, *rest = sys.argv[1:]
+if what == "convert":
+    convert_checkpoint(source, out, outtype=rest[0])
+elif what == "quantize":
+    quantize_file(source, out, rest[0])
+elif what == "split":
+    split_file(source, out, max_tensors=5)
+elif what == "merge":
+    merge_file(source, out)
+elif what == "merge-lora":
+    merge_adapters(source, rest, out)
 else:
-    quantize_file(sys.argv[2], sys.argv[3], sys.argv[4])
+    edit_file(source, out, assignments=rest)
 done.set()
 print(seen[0], max(seen), len(seen))
 """
@@ -46,24 +58,42 @@ N_ROWS, DIM = 1 << 16, 1024
 LARGEST_KIB = N_ROWS * DIM * 2 // 1024
 
 
-def sparse_checkpoint(folder: Path) -> Path:
-    """An embedding and a head of 128 MiB each, all zero, which take no room on disk."""
-    values = config(vocab_size=N_ROWS, hidden_size=DIM, num_attention_heads=16)
-    source = HuggingFace(values, {}, files={})
-    small = {name: a.shape for name, a in source.arrays.items() if "layers" in name}
-    shapes = {"model.embed_tokens.weight": (N_ROWS, DIM), "lm_head.weight": (N_ROWS, DIM)}
-    header, n_bytes = {}, 0
-    for name, shape in {**shapes, "model.norm.weight": (DIM,), **small}.items():
-        size = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
-        offsets = [n_bytes, n_bytes + size]
-        header[name] = {"dtype": "F16", "shape": list(shape), "data_offsets": offsets}
-        n_bytes += size
+def sparse_checkpoint() -> tuple[HuggingFace, dict[str, tuple[int, ...]]]:
+    """An embedding and a head of 128 MiB each, without their arrays, and all shapes."""
+    source = HuggingFace(config(vocab_size=1, hidden_size=DIM, num_attention_heads=16))
+    shapes = {name: array.shape for name, array in source.arrays.items()}
+    shapes |= dict.fromkeys(("model.embed_tokens.weight", "lm_head.weight"), (N_ROWS, DIM))
+    source.config["vocab_size"] = N_ROWS
     source.arrays = {}
+    return source, shapes
+
+
+def sparse_safetensors(folder: Path) -> Path:
+    """Numbers that are all zero take no room on disk."""
+    source, shapes = sparse_checkpoint()
+    header, n_bytes = {}, 0
+    for name, shape in shapes.items():
+        offsets = [n_bytes, n_bytes + 2 * math.prod(shape)]
+        header[name] = {"dtype": "F16", "shape": list(shape), "data_offsets": offsets}
+        n_bytes = offsets[1]
     source.write(folder)
     text = json.dumps(header).encode()
     with (folder / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         file.truncate(8 + len(text) + n_bytes)
+    return folder
+
+
+def sparse_meta(folder: Path) -> Path:
+    """Two shards; the embedding has half of each row in either."""
+    source, shapes = sparse_checkpoint()
+    source.write(folder)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).unlink()
+    (folder / "params.json").write_text(json.dumps(params_of(source.config)))
+    halves = {meta_name(name): half(meta_name(name), shape) for name, shape in shapes.items()}
+    for number in range(2):
+        write_sparse_torch(folder / f"consolidated.{number:02d}.pth", halves)
     return folder
 
 
@@ -77,17 +107,38 @@ def growth(*arguments: object) -> int:
     return highest - before
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="needs Linux's /proc"
+)
+
+
+@needs_proc
 def test_memory_stays_below_one_tensor(tmp_path: Path) -> None:
-    folder = sparse_checkpoint(tmp_path / "m")
-    assert growth("convert", folder, tmp_path / "f16.gguf", "f16") < LARGEST_KIB
-    assert growth("quantize", tmp_path / "f16.gguf", tmp_path / "q4.gguf", "q4_0") < LARGEST_KIB
-    (tmp_path / "f16.gguf").unlink()
+    folder = sparse_safetensors(tmp_path / "m")
+    f16 = tmp_path / "f16.gguf"
+    assert growth("convert", folder, f16, "f16") < LARGEST_KIB
+    assert growth("quantize", f16, tmp_path / "q4.gguf", "q4_0") < LARGEST_KIB
+    assert growth("split", f16, tmp_path / "part") < LARGEST_KIB
+    f16.unlink()
+    first = min(tmp_path.glob("part-00001*"))
+    assert growth("merge", first, f16) < LARGEST_KIB
+    for path in tmp_path.glob("part-*"):
+        path.unlink()
+    assert growth("edit", f16, tmp_path / "e.gguf", "general.name=x") < LARGEST_KIB
+    for path in tmp_path.glob("*.gguf"):
+        path.unlink()
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@needs_proc
+def test_memory_stays_below_one_tensor_of_shards(tmp_path: Path) -> None:
+    folder = sparse_meta(tmp_path / "m")
+    assert growth("convert", folder, tmp_path / "q8.gguf", "q8_0") < LARGEST_KIB
+    (tmp_path / "q8.gguf").unlink()
+
+
+@needs_proc
 def test_merging_keeps_some_rows_of_one_tensor(tmp_path: Path) -> None:
-    folder = sparse_checkpoint(tmp_path / "m")
+    folder = sparse_safetensors(tmp_path / "m")
     rng = np.random.default_rng(0)
     head = f"{PREFIX}lm_head"
     lora = Peft(arrays={
@@ -95,4 +146,4 @@ def test_merging_keeps_some_rows_of_one_tensor(tmp_path: Path) -> None:
         f"{head}.lora_B.weight": rng.standard_normal((N_ROWS, 4), dtype=np.float32),
     })  # fmt: skip
     lora.write(tmp_path / "lora")
-    assert growth("merge", folder, tmp_path / "folder", tmp_path / "lora") < LARGEST_KIB
+    assert growth("merge-lora", folder, tmp_path / "folder", tmp_path / "lora") < LARGEST_KIB

@@ -13,6 +13,7 @@ import pytest
 from adapters import PREFIX, Peft, adapter_config, add_products, pairs, write_gguf_adapter
 from checkpoints import N_PIECES, Arrays, HuggingFace, config, sentencepiece, weights
 from numpy.typing import NDArray
+from torch_files import write_torch
 
 from pyllama_rt.convert import convert_checkpoint, huggingface_folder, merge_adapters, quantize_file
 from pyllama_rt.convert.transforms import interleave
@@ -372,3 +373,14 @@ def test_progress_is_told(out: str, base: Path, lora: Path, tmp_path: Path) -> N
     merge_adapters(base, [lora], tmp_path / out, progress=lambda *call: calls.append(call))
     assert [n for _, n, _ in calls] == sorted(n for _, n, _ in calls)
     assert calls[-1][1] == calls[-1][2] > 0
+
+
+def test_adapters_from_pickles_are_the_same(tmp_path: Path) -> None:
+    base = HuggingFace(dtype="F32").write(tmp_path / "m")
+    lora = Peft()
+    folder = lora.write(tmp_path / "lora")
+    merge_adapters(base, [folder], tmp_path / "a.gguf", outtype="f32")
+    (folder / "adapter_model.safetensors").unlink()
+    write_torch(folder / "adapter_model.bin", lora.arrays, lora.dtype)
+    merge_adapters(base, [folder], tmp_path / "b.gguf", outtype="f32")
+    assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()

@@ -14,7 +14,14 @@ from families import FAMILIES, weights
 from numpy.typing import NDArray
 from shared_data import shared
 
-from pyllama_rt.convert import convert_adapter, convert_checkpoint, merge_adapters, quantize_file
+from pyllama_rt.convert import (
+    convert_adapter,
+    convert_checkpoint,
+    edit_file,
+    merge_adapters,
+    quantize_file,
+    split_file,
+)
 
 pytestmark = pytest.mark.peer
 
@@ -146,3 +153,49 @@ def check_logits(peer: Callable[..., Any], folder: Path) -> None:
     print(f"largest difference {difference:.2g} of {np.abs(plain - merged).max():.2g}")
     assert np.abs(plain - merged).max() > 0.3
     assert difference < 2e-3
+
+
+def answer(model: Any) -> str:
+    messages = [{"role": "user", "content": "What is 3 plus 4?"}]
+    found = model.create_chat_completion(messages, max_tokens=20, temperature=0)
+    return str(found["choices"][0]["message"]["content"])
+
+
+def test_split_merged_and_edited_files_answer_the_same(
+    peer: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole.gguf"
+    convert_checkpoint(shared("models/demo"), whole, outtype="q8_0")
+    expected = answer(peer(whole))
+    assert "7" in expected
+    third = whole.stat().st_size // 3
+    for parts in (
+        split_file(whole, tmp_path / "a", max_tensors=7),
+        split_file(whole, tmp_path / "b", max_bytes=third),
+    ):
+        assert len(parts) > 2
+        assert answer(peer(parts[0])) == expected
+    edit_file(parts[1], tmp_path / "edited.gguf", assignments=["general.name=x"])
+    model = peer(tmp_path / "edited.gguf")
+    assert model.metadata["general.name"] == "x"
+    assert answer(model) == expected
+
+
+def test_weights_from_pickles_give_the_reference(
+    peer: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """The demo model, saved again by torch."""
+    torch = pytest.importorskip("torch")
+    load_file = pytest.importorskip("safetensors.torch").load_file
+    folder = tmp_path / "m"
+    folder.mkdir()
+    for path in shared("models/demo").iterdir():
+        if path.suffix in (".json", ".model", ".jinja"):
+            (folder / path.name).write_bytes(path.read_bytes())
+    torch.save(load_file(shared("models/demo") / "model.safetensors"), folder / "pytorch_model.bin")
+    convert_checkpoint(folder, tmp_path / "pickled.gguf")
+    reference = np.load(shared("models/demo/reference.npz"))
+    model = peer(tmp_path / "pickled.gguf")
+    model.eval(reference["ids"].tolist())
+    logits = np.array(model.scores[: len(reference["ids"])])
+    assert (logits.argmax(1) == reference["logits"].argmax(1)).all()

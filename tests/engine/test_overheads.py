@@ -70,7 +70,7 @@ def test_python_takes_little_of_a_token(
             """Seconds of one token, its step left out."""
             timed = TimedProgram(program)
             with Session(model) as session, monkeypatch.context() as patch:
-                patch.setattr(model, "_program", timed)
+                patch.setattr(model._bound, "program", timed)
                 started = process_time()
                 chunks = list(generate_text(session, [1, 5], sampling, max_tokens=400))
                 seconds = process_time() - started

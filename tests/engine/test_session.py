@@ -206,7 +206,7 @@ def test_the_time_beside_the_steps_does_not_grow_with_the_text(
     n_ctx = 200_000
     monkeypatch.setattr(model, "n_ctx", n_ctx)
     monkeypatch.setattr(model, "new_cache", NoCache)
-    monkeypatch.setattr(model, "_program", NoProgram(model.n_vocab))
+    monkeypatch.setattr(model._bound, "program", NoProgram(model.n_vocab))
 
     def seconds(n_before: int) -> float:
         """CPU time of 500 tokens behind n_before others, the least of three."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ SHORT = 8
 
 WITHOUT_WINDOWS = ("mistral",)
 
+Report = Callable[[str, str, float], None]
+
 
 def theirs(path: Path, ids: list[int]) -> NDArray[np.float64]:
     peer = llama_cpp.Llama(
@@ -45,7 +48,7 @@ def log_softmax(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if name != "bert"])
-def test_logits(tmp_path: Path, name: str) -> None:
+def test_logits(tmp_path: Path, name: str, report: Report) -> None:
     path = tmp_path / "m.gguf"
     convert_checkpoint(write_family(name, tmp_path / "m"), path, outtype="f32")
     ids = IDS[:SHORT] if name in WITHOUT_WINDOWS else IDS
@@ -56,13 +59,13 @@ def test_logits(tmp_path: Path, name: str) -> None:
         ours = session.eval(ids, all_logits=True).astype(np.float64)
     p, q = log_softmax(theirs(path, ids)), log_softmax(ours)
     divergence = float((np.exp(p) * (p - q)).sum(axis=1).mean())
-    print(f"{name}: mean KL {divergence:.1e}")
+    report(name, "peer", divergence)
     assert divergence < 1e-4
     assert (p.argmax(axis=1) == q.argmax(axis=1)).all()
 
 
 @pytest.mark.parametrize(("pooling", "number"), [("mean", 1), ("cls", 2)])
-def test_embeddings(tmp_path: Path, pooling: str, number: int) -> None:
+def test_embeddings(tmp_path: Path, pooling: str, number: int, report: Report) -> None:
     path = tmp_path / "m.gguf"
     convert_checkpoint(write_family("bert", tmp_path / "m"), path, outtype="f32")
     config = LoadConfig(kv_type="f32", pooling=pooling)
@@ -76,4 +79,5 @@ def test_embeddings(tmp_path: Path, pooling: str, number: int) -> None:
     assert peer.tokenize(text.encode()) == ids
     wanted = np.array(peer.embed(text, normalize=True), np.float32)
     peer.close()
+    report("bert", "peer", 1 - float(ours.astype(np.float64) @ wanted))
     assert float(ours @ wanted) > 1 - 1e-5

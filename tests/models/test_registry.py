@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from families import FAMILIES
 
 from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.errors import UnsupportedError
+from pyllama_rt.models import registry
 from pyllama_rt.models.registry import architecture, architecture_of_hf
 
 
@@ -56,3 +58,11 @@ def test_a_config_survives_gguf(family: str) -> None:
     scale = found.attention_scale()
     assert scale == pytest.approx(cfg.attention_scale(), rel=1e-7)
     assert replace(found, query_scale=0) == replace(cfg, rope=rope, query_scale=0)
+
+
+def test_an_architecture_is_a_small_file() -> None:
+    folder = Path(registry.__file__).parent
+    files = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
+    sizes = sorted(len(text.splitlines()) for text in files if "\nregister(" in text)
+    assert len(sizes) >= len({values["architectures"][0] for values in FAMILIES.values()}) - 2
+    assert sizes[len(sizes) // 2] <= 120

@@ -47,7 +47,7 @@ INVALID = (b"\xff", b"\xfe", b"\xc3", b"\x80", b"\xe4\xb8", b"\xf0\x9f\x98", b"\
 """Bytes that are not UTF-8, on which decoders agree what is invalid."""
 
 
-NEW = (
+_NEW = (
     "897 1B4E-1B4F 1B7F 1C89-1C8A 2427-2429 31E4-31E5 A7CB-A7CD A7DA-A7DC 105C0-105F3 "
     "10D40-10D65 10D69-10D85 10D8E-10D8F 10EC2-10EC4 10EFC 11380-113E2 116D0-116E3 11BC0-11BF9 "
     "11F5A 13460-143FA 16100-16139 16D40-16D79 18CFF 1CC00-1CEB3 1E5D0-1E5FF 1F8B2-1F8C1 1FA89 "
@@ -55,9 +55,9 @@ NEW = (
 )
 """Blocks with code points new in Unicode 16: libraries differ in whether they know them."""
 
-_NEW = frozenset(
+NEW_CHARACTERS = frozenset(
     chr(code)
-    for first, _, last in (part.partition("-") for part in NEW.split())
+    for first, _, last in (part.partition("-") for part in _NEW.split())
     for code in range(int(first, 16), int(last or first, 16) + 1)
 )
 
@@ -124,7 +124,7 @@ def _any_character(rng: random.Random) -> str:
     """Any code point but surrogates, of the first plane more often than of the others."""
     point = rng.randrange(0x10000 if rng.random() < 0.7 else 0x110000)
     char = chr(point)
-    return "\ufffd" if 0xD800 <= point <= 0xDFFF or char in _NEW else char
+    return "\ufffd" if 0xD800 <= point <= 0xDFFF or char in NEW_CHARACTERS else char
 
 
 def _broken(rng: random.Random, piece: str) -> str:

@@ -1,22 +1,54 @@
-"""All tensors of a Hugging Face checkpoint, whether in one safetensors file or in several."""
+"""All tensors of a Hugging Face checkpoint: safetensors or PyTorch files, one or several."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from pyllama_rt.errors import FormatError, UnsupportedError, shown
+from pyllama_rt.errors import FormatError, shown
 from pyllama_rt.formats.json_object import read_json_object
-from pyllama_rt.formats.safetensors import SafetensorsFile, StoredTensor
+from pyllama_rt.formats.safetensors import SafetensorsFile
+from pyllama_rt.formats.tensor_file import StoredTensor, TensorFile
+from pyllama_rt.formats.torch_file import TorchFile
 
-_SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-"""Says which file holds which tensor."""
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The names of one kind of checkpoint, and what opens a file of it.
+
+    index: says which file holds which tensor. shards: a pattern of all files that it may name.
+    """
+
+    single: str
+    index: str
+    shards: str
+    open: Callable[[Path], TensorFile]
+
+
+_LAYOUTS = (
+    _Layout(
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "model-*-of-*.safetensors",
+        SafetensorsFile,
+    ),
+    _Layout(
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+        "pytorch_model-*-of-*.bin",
+        TorchFile,
+    ),
+)
+"""Best first: where a checkpoint is there twice, safetensors are read."""
+
+INDEXES = tuple(layout.index for layout in _LAYOUTS)
+"""The files that say which file holds which tensor."""
 
 _MAX_INDEX_BYTES = 1 << 25
-_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth")
 
-Stored = tuple[SafetensorsFile, StoredTensor]
+Stored = tuple[TensorFile, StoredTensor]
 
 
 def open_shards(folder: Path, stack: ExitStack) -> dict[str, Stored]:
@@ -24,43 +56,38 @@ def open_shards(folder: Path, stack: ExitStack) -> dict[str, Stored]:
 
     Args: stack: closes the files.
     Raises: FormatError for files that are missing, broken, or contradict the index;
-        UnsupportedError for checkpoints in other formats.
+        UnsupportedError for tensors and files of kinds that are not read.
     """
-    if (folder / _SINGLE).exists():
-        file = _open(folder / _SINGLE, stack)
-        return {name: (file, entry) for name, entry in file.tensors.items()}
-    if (folder / INDEX).exists():
-        return _open_indexed(folder, stack)
-    for name in _PICKLES:
-        if (folder / name).exists():
-            raise UnsupportedError(
-                f"{folder / name}: PyTorch files are not supported yet; save the model again as "
-                "safetensors with save_pretrained(..., safe_serialization=True)"
-            )
-    raise FormatError(f"{folder}: expected {_SINGLE} or {INDEX}, found neither")
+    for layout in _LAYOUTS:
+        if (folder / layout.single).exists():
+            file = _open(folder / layout.single, layout, stack)
+            return {name: (file, entry) for name, entry in file.tensors.items()}
+        if (folder / layout.index).exists():
+            return _open_indexed(folder, layout, stack)
+    names = [name for layout in _LAYOUTS for name in (layout.single, layout.index)]
+    raise FormatError(f"{folder}: expected {', '.join(names[:-1])} or {names[-1]}, found none")
 
 
-def _open(path: Path, stack: ExitStack) -> SafetensorsFile:
-    file = SafetensorsFile(path)
+def _open(path: Path, layout: _Layout, stack: ExitStack) -> TensorFile:
+    file = layout.open(path)
     stack.callback(file.close)
     return file
 
 
-def _open_indexed(folder: Path, stack: ExitStack) -> dict[str, Stored]:
-    index = folder / INDEX
-    wanted = _weight_map(index)
+def _open_indexed(folder: Path, layout: _Layout, stack: ExitStack) -> dict[str, Stored]:
+    wanted = _weight_map(folder / layout.index)
     names = sorted(set(wanted.values()))
-    strays = sorted({p.name for p in folder.glob("model-*-of-*.safetensors")} - set(names))
+    strays = sorted({p.name for p in folder.glob(layout.shards)} - set(names))
     if strays:
         raise FormatError(
-            f"{folder / strays[0]}: the index {INDEX} does not name this file; remove it, or "
-            "fetch the index that belongs to it"
+            f"{folder / strays[0]}: the index {layout.index} does not name this file; remove it, "
+            "or fetch the index that belongs to it"
         )
     found: dict[str, Stored] = {}
     for name in names:
         if not (folder / name).exists():
             raise FormatError(f"{folder / name}: the index names this file, but it is missing")
-        file = _open(folder / name, stack)
+        file = _open(folder / name, layout, stack)
         for tensor, entry in file.tensors.items():
             if tensor in found:
                 raise FormatError(
