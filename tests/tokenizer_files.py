@@ -95,7 +95,7 @@ def train_spaced(*, normalizer: Any, pre_tokenizer: Any = None, every: bool = Fa
     Args: every: whether it has a merge for every two pieces that make one.
     """
     pieces, merges = _spaced_merges()
-    ordered = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), *pieces]
+    ordered = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), *reversed(pieces)]
     vocab = {piece: i for i, piece in enumerate(ordered)}
     if every:
         merges = [

@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,23 @@ def test_merges_as_text_give_the_same_file(tmp_path: Path) -> None:
     assert pairs.read_bytes() == lines.read_bytes()
 
 
+def test_what_the_post_processor_adds_is_bos(tmp_path: Path) -> None:
+    file = BYTE_LEVEL["llama-bpe"]()
+    path = convert(checkpoint(file, tmp_path / "m", tokenizer_config={"bos_token": END}))
+    check_ids(file, path, ["", "a"])
+
+
+def test_of_equal_merges_the_last_counts(tmp_path: Path) -> None:
+    file = BYTE_LEVEL["gpt-2"]()
+    merges = file["model"]["merges"]
+    file["model"]["merges"] = [*merges, merges[0]]
+    path = convert(checkpoint(file, tmp_path / "m"))
+    with GgufFile.open(path) as gguf:
+        found = gguf.get_strings("tokenizer.ggml.merges")
+    assert found == [" ".join(pair) for pair in [*merges[1:], merges[0]]]
+    check_ids(file, path, list(generated((BEGIN, TOOL))))
+
+
 def test_the_files_around_decide_on_bos(tmp_path: Path) -> None:
     file = BYTE_LEVEL["gpt-2"]()
     settings = {"add_bos_token": True, "bos_token": BEGIN}
@@ -228,6 +246,16 @@ def test_spaced_ids(name: str, tmp_path: Path) -> None:
         assert gguf.get_bool("tokenizer.ggml.add_space_prefix") is (name != "gemma")
         assert gguf.get_int("tokenizer.ggml.unknown_token_id") == 0
     check_ids(file, path, chosen)
+
+
+def test_scattered_merges_of_one_piece(tmp_path: Path) -> None:
+    file = SPACED["gemma"]()
+    merges = [["a", "aa"], ["b", "c"], ["a", "a"], ["a", "b"], ["aa", "a"]]
+    pieces = [*list(file["model"]["vocab"])[:259], "a", "b", "c", "aa", "aaa", "bc", "ab"]
+    file["model"] |= {"vocab": {piece: i for i, piece in enumerate(pieces)}, "merges": merges}
+    file["added_tokens"] = file["added_tokens"][:3]
+    path = convert(checkpoint(file, tmp_path / "m"))
+    check_ids(file, path, ["".join(each) for n in range(1, 7) for each in product("abc", repeat=n)])
 
 
 def test_a_sentencepiece_model_goes_first(tmp_path: Path) -> None:
