@@ -124,7 +124,7 @@ class HuggingFace:
     config: dict[str, Any] = field(default_factory=config)
     arrays: Arrays = field(default_factory=dict)
     dtype: str = "F16"
-    tokenizer: SentencePieceModel = field(default_factory=sentencepiece)
+    tokenizer: SentencePieceModel | None = field(default_factory=sentencepiece)
     files: dict[str, Any] = field(default_factory=dict)  # further JSON files, or text
 
     def __post_init__(self) -> None:
@@ -136,7 +136,8 @@ class HuggingFace:
     ) -> Path:
         folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text(json.dumps(self.config))
-        (folder / "tokenizer.model").write_bytes(write_model_proto(self.tokenizer))
+        if self.tokenizer is not None:
+            (folder / "tokenizer.model").write_bytes(write_model_proto(self.tokenizer))
         stem, suffix = ("model", "safetensors")
         if write_weights is not write_safetensors:
             stem, suffix = ("pytorch_model", "bin")

@@ -52,10 +52,11 @@ def convert(
 ) -> None:
     """Write a checkpoint as a GGUF file.
 
-    A Hugging Face directory needs config.json, tokenizer.model and
-    model.safetensors or pytorch_model.bin, or shards with their index; Meta's
-    params.json, consolidated.00.pth … and tokenizer.model. No code in them is
-    run, memory stays small, and a run that fails leaves no file behind.
+    A Hugging Face directory needs config.json, tokenizer.model or
+    tokenizer.json, and model.safetensors or pytorch_model.bin, or shards with
+    their index; Meta's params.json, consolidated.00.pth … and tokenizer.model.
+    No code in them is run, memory stays small, and a run that fails leaves no
+    file behind.
 
     Examples:
 

@@ -14,8 +14,10 @@ from pyllama_rt.convert.checkpoint import Checkpoint, model_name, naming
 from pyllama_rt.convert.huggingface_vocabulary import read_vocabulary
 from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.convert.lazy_tensor import LazyTensor, weight_type
+from pyllama_rt.convert.sentence_pooling import POOLING_FILE, read_pooling
 from pyllama_rt.convert.transforms import TRANSPOSE, added, row_order
 from pyllama_rt.convert.weight_shards import INDEXES, Stored, open_shards
+from pyllama_rt.convert.wordpiece_draft import WordPieceDraft
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError, did_you_mean, shown
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES
 from pyllama_rt.models.config import TransformerConfig
@@ -56,6 +58,9 @@ def read_config(path: Path) -> tuple[Architecture, TransformerConfig, JsonMetada
                 "quantization_config: checkpoints that are quantised already are not supported; "
                 "start from the original weights"
             )
+        pooling = read_pooling(path.parent) if architecture.name == "bert" else None
+        if pooling is not None:
+            reader = JsonMetadata({**reader.values, "pooling": pooling}, path)
         config = architecture.from_hf(reader)
         check_hf_keys(reader.values, architecture.hf_keys)
         return architecture, config, reader
@@ -96,10 +101,20 @@ def open_huggingface(folder: Path, stack: ExitStack) -> Checkpoint:
     )
     tensors += tuple(_divisors(config, config_path))
     vocabulary = read_vocabulary(folder, reader, config.vocab_size)
+    if isinstance(vocabulary, WordPieceDraft) and architecture.name != "bert":
+        raise UnsupportedError(
+            f"{vocabulary.source}: WordPiece vocabularies are supported for bert only; found "
+            f"architecture {architecture.name}"
+        )
     used = {file.path for file, _ in stored.values()}
     return Checkpoint(
         name=model_name(folder.resolve().name),
-        files=(config_path, *(folder / name for name in INDEXES), *vocabulary.files, *sorted(used)),
+        files=(
+            config_path,
+            *(folder / name for name in (str(POOLING_FILE), *INDEXES)),
+            *vocabulary.files,
+            *sorted(used),
+        ),
         architecture=architecture,
         config=config,
         vocabulary=vocabulary.gguf_keys(),

@@ -1,4 +1,4 @@
-"""The vocabulary in a Hugging Face directory: `tokenizer.model` and the JSON files around it."""
+"""The vocabulary in a Hugging Face directory: its pieces and the JSON files around them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import Any
 
 from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.convert.sentencepiece_draft import draft_sentencepiece
+from pyllama_rt.convert.tokenizer_json import AddedPieces
+from pyllama_rt.convert.tokenizer_json_draft import FILES, draft_without_model
 from pyllama_rt.convert.vocabulary_draft import ADDED_SCORE, SpecialId, VocabularyDraft
-from pyllama_rt.errors import FormatError, UnsupportedError, shown
+from pyllama_rt.errors import FormatError, shown
 from pyllama_rt.small_file import read_small_file
 from pyllama_rt.tokenizer.model_proto import BYTE, CONTROL, NORMAL, UNUSED, USER_DEFINED
 from pyllama_rt.tokenizer.vocabulary import MAX_PIECE_CHARS
 
 MAX_TEMPLATE_BYTES = 1 << 20
 _MAX_TEMPLATE_NAME_CHARS = 64
+_ROLES = ("bos", "eos", "unk", "pad", "cls", "sep", "mask")
+_MAY_BE_ABSENT = ("pad", "mask")
+"""Roles of pieces that matter in training only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +46,25 @@ def read_vocabulary(path: Path, config: JsonMetadata, n_rows: int) -> Vocabulary
         other kinds.
     """
     folder = _Folder(path)
-    draft = _read_pieces(folder.file("tokenizer.model"))
     settings = folder.json("tokenizer_config.json")
     special = folder.json("special_tokens_map.json")
     generation = folder.json("generation_config.json")
     texts = _special_texts(settings, special)
     named = {text for text, _ in texts.values()} | _listed(special)
     added, source = _added_pieces(folder, settings, named)
+    model = folder.file("tokenizer.model")
+    if model.exists():
+        draft = draft_sentencepiece(model)
+    else:
+        folder.used.extend(path / name for name in FILES)
+        draft, own = draft_without_model(path, settings, named, n_rows)
+        _add_pieces(draft, _agreed(own, added, source), draft.source, n_rows)
     _add_pieces(draft, added, source, n_rows)
-    draft.special_ids.update(_special_ids(draft, texts, config, n_rows))
-    _add_ends(draft, generation, config)
-    draft.add_bos = settings.get_bool("add_bos_token", "bos" in draft.special_ids)
-    draft.add_eos = settings.get_bool("add_eos_token", False)
+    draft.special_ids.update(_special_ids(draft, texts, config, n_rows) | draft.framed)
+    if "eos" in draft.roles:
+        _add_ends(draft, generation, config)
+    draft.add_bos = settings.get_bool("add_bos_token", draft.add_bos and "bos" in draft.special_ids)
+    draft.add_eos = settings.get_bool("add_eos_token", draft.add_eos)
     draft.add_space_prefix = settings.get_bool("add_prefix_space", draft.add_space_prefix)
     draft.chat_templates = _chat_templates(folder, settings)
     draft.pad(n_rows)
@@ -60,24 +72,10 @@ def read_vocabulary(path: Path, config: JsonMetadata, n_rows: int) -> Vocabulary
     return draft
 
 
-def _read_pieces(path: Path) -> VocabularyDraft:
-    if not path.exists():
-        if (path.parent / "tokenizer.json").exists():
-            raise UnsupportedError(
-                f"{path.parent}: vocabularies in tokenizer.json alone are not supported yet; "
-                "put the model's tokenizer.model beside it"
-            )
-        raise FormatError(
-            f"{path.parent}: the checkpoint has no tokenizer.model; fetch it from where the "
-            "weights came from"
-        )
-    return draft_sentencepiece(path)
-
-
 def _special_texts(settings: JsonMetadata, special: JsonMetadata) -> dict[str, tuple[str, object]]:
     """Text of each special piece by role and the file that says so, tokenizer_config.json first."""
     texts: dict[str, tuple[str, object]] = {}
-    for role in ("bos", "eos", "unk", "pad"):
+    for role in _ROLES:
         for file in (settings, special):
             text = _content(file, f"{role}_token")
             if text:  # empty means none
@@ -101,12 +99,12 @@ def _listed(special: JsonMetadata) -> set[str]:
 
 def _added_pieces(
     folder: _Folder, settings: JsonMetadata, special: set[str]
-) -> tuple[dict[int, tuple[str, int]], object]:
+) -> tuple[AddedPieces, object]:
     """Id -> (text, type) of the pieces added to the model's own, and the file that says so."""
     decoder = settings.get("added_tokens_decoder")
     if isinstance(decoder, dict):
         nested = JsonMetadata(decoder, settings.source)
-        found: dict[int, tuple[str, int]] = {}
+        found: AddedPieces = {}
         for key in decoder:
             if not (key.isascii() and key.isdigit() and len(key) < 10):
                 raise nested.error("added_tokens_decoder", "ids as keys", key)
@@ -126,6 +124,19 @@ def _added_pieces(
     return found, added.source
 
 
+def _agreed(own: AddedPieces, added: AddedPieces, source: object) -> AddedPieces:
+    """The added pieces of a tokenizer.json, with what the files around it make of them.
+
+    Raises: FormatError if those have other texts for the same ids.
+    """
+    for token in own.keys() & added.keys():
+        if own[token][0] != added[token][0]:
+            field = f"id of added piece {shown(added[token][0])}"
+            found = f"{token}, which is {shown(own[token][0])}"
+            raise FormatError.at(source, field, expected="an id that is not taken", found=found)
+    return {token: added.get(token, piece) for token, piece in own.items()}
+
+
 def _added_id(added: JsonMetadata, text: str) -> int:
     token = added.values[text]
     if type(token) is not int or token < 0:
@@ -133,9 +144,7 @@ def _added_id(added: JsonMetadata, text: str) -> int:
     return token
 
 
-def _add_pieces(
-    draft: VocabularyDraft, added: dict[int, tuple[str, int]], source: object, n_rows: int
-) -> None:
+def _add_pieces(draft: VocabularyDraft, added: AddedPieces, source: object, n_rows: int) -> None:
     """Put added pieces at their ids; ids between that nobody names become unused pieces."""
     for token, (text, kind) in sorted(added.items()):
         if token >= n_rows:
@@ -186,12 +195,12 @@ def _special_ids(
 ) -> dict[str, SpecialId]:
     """Ids that the tokenizer's files or else config.json name; below 0 means none."""
     ids = {}
-    for role in ("bos", "eos", "unk", "pad"):
+    for role in draft.roles:
         text, source = texts.get(role, (None, None))
         token = config.get(f"{role}_token_id")
         if text in draft.pieces:
             ids[role] = SpecialId(draft.pieces.index(text), source)
-        elif text is not None and role != "pad":  # a padding piece matters in training only
+        elif text is not None and role not in _MAY_BE_ABSENT:
             raise FormatError.at(
                 source, f"{role} piece", expected=f"one of {draft.source.name}", found=shown(text)
             )

@@ -194,12 +194,15 @@ def _read_vocabulary(applied: AppliedAdapters, config: JsonMetadata) -> dict[str
     """
     if applied.tokenizer is None:
         return None
+    # Training saves a copy of the base's own in whatever form is the newest.
+    if applied.grown_from is None and not (applied.tokenizer / "tokenizer.model").exists():
+        return None
     try:
         return read_vocabulary(applied.tokenizer, config, applied.vocab_size).gguf_keys()
     except UnsupportedError:
         if applied.grown_from is not None:
             raise
-        return None  # training saves a copy of the base's own in whatever form is the newest
+        return None
 
 
 def _with_ends(config: JsonMetadata, folder: Path) -> JsonMetadata:

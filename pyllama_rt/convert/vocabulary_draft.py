@@ -1,10 +1,10 @@
-"""A SentencePiece vocabulary on its way into GGUF metadata."""
+"""A vocabulary on its way into GGUF metadata: what all kinds share, and SentencePiece's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ SPECIAL_KEYS = {
     "eom": "eom_token_id",
     "unk": "unknown_token_id",
     "pad": "padding_token_id",
+    "cls": "cls_token_id",
+    "sep": "seperator_token_id",  # spelt so
+    "mask": "mask_token_id",
 }
 """Role of a special piece -> its key under `tokenizer.ggml.`."""
 
@@ -37,9 +40,13 @@ class SpecialId(NamedTuple):
 class VocabularyDraft:
     """Pieces with scores and types (numbers of `model_proto`), one entry per id.
 
+    roles: special pieces that the files around it may name.
     source: the file, for messages. files: everything that was read.
-    special_ids: by role, a key of SPECIAL_KEYS. chat_templates: Jinja text by name, "" the default.
+    special_ids: by role, a key of SPECIAL_KEYS. framed: those around a text, whatever others say.
+    chat_templates: Jinja text by name, "" the default.
     """
+
+    roles: ClassVar[tuple[str, ...]] = ("bos", "eos", "unk", "pad")
 
     source: Path
     pieces: list[str]
@@ -47,6 +54,7 @@ class VocabularyDraft:
     types: list[int]
     files: list[Path] = field(default_factory=list)
     special_ids: dict[str, SpecialId] = field(default_factory=dict)
+    framed: dict[str, SpecialId] = field(default_factory=dict)
     add_bos: bool = True
     add_eos: bool = False
     add_space_prefix: bool = True
@@ -73,22 +81,33 @@ class VocabularyDraft:
         Raises: FormatError for what the reader of such a file would refuse.
         """
         texts = self._texts()
-        self._check(texts)
+        for role, (token, source) in self.special_ids.items():
+            if not 0 <= token < len(texts):
+                raise FormatError.at(
+                    source, f"{role} id", expected=f"0 to {len(texts) - 1}", found=shown(token)
+                )
+        self._check(texts, {role: token for role, (token, _) in self.special_ids.items()})
         ids = {
             f"tokenizer.ggml.{SPECIAL_KEYS[role]}": token
             for role, (token, _) in self.special_ids.items()
         }
+        return {**self._own_keys(texts), **ids, **self._flags(), **self._template_keys()}
+
+    def _own_keys(self, texts: list[str]) -> dict[str, Any]:
+        """The kind, and what it needs for each piece."""
         return {
             "tokenizer.ggml.model": "llama",
             "tokenizer.ggml.pre": "default",
             "tokenizer.ggml.tokens": texts,
             "tokenizer.ggml.scores": np.array(self.scores, np.float32),
             "tokenizer.ggml.token_type": np.array(self.types, np.int32),
-            **ids,
+        }
+
+    def _flags(self) -> dict[str, Any]:
+        return {
             "tokenizer.ggml.add_bos_token": self.add_bos,
             "tokenizer.ggml.add_eos_token": self.add_eos,
             "tokenizer.ggml.add_space_prefix": self.add_space_prefix,
-            **self._template_keys(),
         }
 
     def _texts(self) -> list[str]:
@@ -109,14 +128,8 @@ class VocabularyDraft:
             keys["tokenizer.chat_template"] = self.chat_templates[""]
         return keys
 
-    def _check(self, texts: list[str]) -> None:
+    def _check(self, texts: list[str], ids: dict[str, int]) -> None:
         """By the rules of the reader, so that no file is written that nobody loads."""
-        for role, (token, source) in self.special_ids.items():
-            if not 0 <= token < len(texts):
-                raise FormatError.at(
-                    source, f"{role} id", expected=f"0 to {len(texts) - 1}", found=shown(token)
-                )
-        ids = {role: token for role, (token, _) in self.special_ids.items()}
         Vocabulary(
             source=str(self.source),
             pieces=texts,

@@ -21,10 +21,13 @@ than its two bytes in the file.
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def parse_json_object(raw: bytes, source: object, field: str = "content") -> dict[str, Any]:
+def parse_json_object(
+    raw: bytes, source: object, field: str = "content", *, max_values: int = MAX_VALUES
+) -> dict[str, Any]:
     """The object that `raw` holds.
 
     Args: source: the file, for messages. field: what in the file is parsed, for messages.
+        max_values: brackets and commas, also those in texts.
     Raises: FormatError for anything but one JSON object in UTF-8 without repeated keys.
     """
 
@@ -36,8 +39,8 @@ def parse_json_object(raw: bytes, source: object, field: str = "content") -> dic
         return found
 
     n_values = sum(raw.count(mark) for mark in (b"[", b"{", b","))
-    if n_values > MAX_VALUES:
-        raise FormatError.at(source, field, expected=f"up to {MAX_VALUES} values", found=n_values)
+    if n_values > max_values:
+        raise FormatError.at(source, field, expected=f"up to {max_values} values", found=n_values)
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=unique)
     except FormatError:
@@ -59,9 +62,12 @@ def parse_json_object(raw: bytes, source: object, field: str = "content") -> dic
     return value
 
 
-def read_json_object(path: Path, limit: int = MAX_FILE_BYTES) -> dict[str, Any]:
+def read_json_object(
+    path: Path, limit: int = MAX_FILE_BYTES, *, max_values: int = MAX_VALUES
+) -> dict[str, Any]:
     """The object in a file of up to `limit` bytes; some editors put a byte order mark before it.
 
     Raises: ConfigError if it cannot be opened; FormatError.
     """
-    return parse_json_object(read_small_file(path, limit).removeprefix(_BYTE_ORDER_MARK), path)
+    raw = read_small_file(path, limit).removeprefix(_BYTE_ORDER_MARK)
+    return parse_json_object(raw, path, max_values=max_values)

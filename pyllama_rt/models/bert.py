@@ -55,7 +55,9 @@ def from_hf(r: MetadataReader) -> TransformerConfig:
     names = hf_config.HfNames(eps="layer_norm_eps")
     cfg = hf_config.read_config(r, names, activations=("gelu",), rotary=False)
     n_types = reading.check_count("type_vocab_size", r.get_int("type_vocab_size", 2), 1, 1 << 16)
-    return replace(cfg, causal=False, pooling=r.get_str("pooling", "mean"), n_token_types=n_types)
+    pooling = r.get_str("pooling", "mean")
+    reading.check_choice("pooling", pooling, POOLINGS[1:])
+    return replace(cfg, causal=False, pooling=pooling, n_token_types=n_types)
 
 
 def metadata(cfg: TransformerConfig) -> dict[str, Any]:

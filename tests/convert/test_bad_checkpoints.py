@@ -170,9 +170,9 @@ SHARDS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "deep config": (lambda m: (m / "config.json").write_text('{"a":' * 10**5), "nested too"),
     "no tokenizer": (lambda m: (m / "tokenizer.model").unlink(), "no tokenizer.model"),
-    "tokenizer.json alone": (
+    "tokenizer.model as tokenizer.json": (
         lambda m: (m / "tokenizer.model").rename(m / "tokenizer.json"),
-        "not supported yet",
+        "tokenizer.json: content: expected UTF-8 text",
     ),
     "broken tokenizer": (lambda m: (m / "tokenizer.model").write_bytes(b"\xff" * 9), "tokenizer"),
 }
