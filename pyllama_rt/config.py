@@ -44,13 +44,14 @@ class RopeConfig:
 
     kind: one of ROPE_KINDS. factor: how many times longer the context is to be: linear and yarn
     divide frequencies by it, ntk raises the base for it (it is the alpha there), adaptive
-    multiplies the alpha that follows from each text's length. base: of the frequencies.
+    multiplies the alpha that follows from each text's length; without a kind it is that of the
+    file's. base: of the frequencies.
     n_ctx_original: the context that yarn starts from, by default the trained one.
     attn_factor, beta_fast, beta_slow: yarn's other numbers, by default its paper's.
     """
 
     kind: str | None = None
-    factor: float = 1.0
+    factor: float | None = None
     base: float | None = None
     n_ctx_original: int | None = None
     attn_factor: float | None = None
@@ -61,23 +62,32 @@ class RopeConfig:
         if self.kind is not None and self.kind not in ROPE_KINDS:
             found = f"{self.kind!r}{did_you_mean(str(self.kind), ROPE_KINDS)}"
             raise ConfigError(f"rope kind: expected {', '.join(ROPE_KINDS)}, found {found}")
-        low = 0.01 if self.kind == "adaptive" else 1.0
-        check_range("rope factor", self.factor, low, 1e4)
+        if self.factor is not None:
+            low = 0.01 if self.kind == "adaptive" else 1.0
+            check_range("rope factor", self.factor, low, 1e4)
         for name in ("base", "attn_factor", "beta_fast", "beta_slow"):
             if getattr(self, name) is not None:
                 check_range(f"rope {name}", getattr(self, name), 1e-6, 1e12)
         if self.n_ctx_original is not None:
             check_int("rope n_ctx_original", self.n_ctx_original, 1, 1 << 30)
 
+    @property
+    def is_choice(self) -> bool:
+        """Whether anything of the file's is replaced."""
+        return (self.kind, self.base, self.factor) != (None, None, None)
+
     @classmethod
     def parse(cls, text: str) -> RopeConfig:
-        """KIND or KIND:FACTOR, such as `yarn:4`. Raises: ConfigError."""
+        """KIND:FACTOR, such as `yarn:4`, or `none` or `adaptive` alone. Raises: ConfigError."""
         kind, colon, factor = text.partition(":")
         try:
-            number = float(factor) if colon else 1.0
+            number = float(factor) if colon else None
         except ValueError:
             raise ConfigError(f"rope {text!r}: expected KIND:FACTOR, such as yarn:4") from None
-        return cls(kind, number)
+        found = cls(kind, number)
+        if number is None and kind in ("linear", "yarn", "ntk"):
+            raise ConfigError(f"rope {text!r}: expected a factor, such as {kind}:4")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

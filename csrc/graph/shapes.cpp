@@ -72,7 +72,7 @@ class NodeRules {
 
     void check_route() const {
         expect(input(0).rows == node_.rows && node_.width == 2 * n_used() &&
-                   n_used() <= input(0).width,
+                   n_used() <= input(0).width && input(0).width <= kMaxExperts,
                "a number and a share for each of n_used experts");
     }
 

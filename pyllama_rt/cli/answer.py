@@ -8,7 +8,7 @@ from time import perf_counter
 
 from pyllama_rt.cli.streams import output
 from pyllama_rt.config import SamplingConfig
-from pyllama_rt.engine.generate import Chunk, generate_text
+from pyllama_rt.engine.generate import Chunk, generate_text, planned_length
 from pyllama_rt.engine.session import Session
 
 
@@ -66,7 +66,7 @@ class Writer:
         self.session.check_room(len(prompt) - len(self.session.tokens))
         started = perf_counter()
         if len(prompt) > 1:
-            self.session.resume(prompt[:-1])
+            self.session.resume(prompt[:-1], planned_length(prompt, self.max_tokens))
             answer.n_read = len(prompt) - 1
         answer.read_s = perf_counter() - started
 

@@ -24,6 +24,8 @@ def load_choices(given: Mapping[str, object]) -> dict[str, Any]:
     Raises: ConfigError for what has no counterpart.
     """
     pooling = given.get("pooling_type", -1)
+    if isinstance(pooling, bool) or pooling not in _POOLINGS:
+        raise ConfigError(f"pooling_type: expected -1, 1, 2 or 3, found {shown(pooling)}")
     path = given.get("lora_path")
     if path is not None and not isinstance(path, str):
         raise ConfigError(f"lora_path: expected a path as text, found {shown(path)}")
@@ -31,7 +33,7 @@ def load_choices(given: Mapping[str, object]) -> dict[str, Any]:
         "loras": (LoraConfig(path, _number(given, "lora_scale", 1.0)),) if path else (),
         "rope": rope_config(given),
         "embedding": bool(given.get("embedding", False)),
-        "pooling": _POOLINGS[int(str(pooling))],
+        "pooling": _POOLINGS[pooling],
     }
 
 
@@ -41,18 +43,18 @@ def rope_config(given: Mapping[str, object]) -> RopeConfig:
     Raises: ConfigError for what has no counterpart.
     """
     kind = given.get("rope_scaling_type")
-    if kind not in _KINDS:
+    if not (kind is None or isinstance(kind, int)) or kind not in _KINDS:
         raise ConfigError(f"rope_scaling_type: expected -1, 0, 1 or 2, found {shown(kind)}")
     name = _KINDS[kind]
     scale = _number(given, "rope_freq_scale", 0.0)
-    if scale and name is None:
-        name = "linear"
+    if not (scale == 0 or 0 < scale <= 1):
+        raise ConfigError(f"rope_freq_scale: expected a number up to 1, found {scale}")
     if _number(given, "yarn_ext_factor", -1.0) not in (-1.0, 1.0):
         raise ConfigError("yarn_ext_factor: expected -1 or 1")
     original = int(_number(given, "yarn_orig_ctx", 0.0))
     return RopeConfig(
         kind=name,
-        factor=1.0 / scale if scale else 1.0,
+        factor=1.0 / scale if scale not in (0.0, 1.0) else None,
         base=_number(given, "rope_freq_base", 0.0) or None,
         n_ctx_original=original or None,
         attn_factor=_number(given, "yarn_attn_factor", 1.0),

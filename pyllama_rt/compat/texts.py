@@ -57,6 +57,7 @@ class TextLevel(TokenLevel):
     def _parts(self, request: Request) -> Iterator[Part]:
         """The described pieces of a text. What is wrong with the request shows now, not later."""
         session = self._running
+        session.model.check_writes()
         if not request.ids:
             raise ConfigError("prompt: expected at least one token, found none")
         session.check_room(len(request.ids) - len(session.tokens))

@@ -24,7 +24,7 @@ from pyllama_rt.engine.generate import (
 )
 from pyllama_rt.engine.load import Model, load_model, trained_context
 from pyllama_rt.engine.session import Logits, Session
-from pyllama_rt.errors import StateError
+from pyllama_rt.errors import ConfigError, StateError
 from pyllama_rt.formats.gguf import GgufFile
 from pyllama_rt.tokenizer.registry import load_tokenizer
 
@@ -98,6 +98,9 @@ class TokenLevel(Vocabulary, Closing):
 
     def _load(self, config: LoadConfig) -> None:
         model = load_model(self.model_path, config, all_logits=self._logits_all)
+        if self._logits_all and model.gives_vectors:
+            model.close()
+            raise ConfigError("logits_all: this model was loaded for vectors, which it has instead")
         self._session = Session(model, on_logits=self._keep if self._logits_all else None)
         self.tokenizer = model.tokenizer
         self.metadata = metadata_texts(model.metadata)
@@ -214,6 +217,7 @@ class TokenLevel(Vocabulary, Closing):
         """Logits (n_ctx, n_vocab) after each token: all with logits_all, else only the last."""
         with self._lock:
             session = self._running
+            session.model.check_writes()
             if self._scores is None or not self._logits_all:
                 # The system gives memory only for the rows that are written.
                 self._scores = np.zeros((self.n_ctx(), self.n_vocab()), np.float32)
@@ -270,6 +274,7 @@ class TokenLevel(Vocabulary, Closing):
 
     def _row(self, idx: int | None) -> Logits:
         session = self._running
+        session.model.check_writes()
         if idx is not None and self._logits_all and self._scores is not None:
             check_int("idx", idx, 0, len(session.tokens) - 1)
             row: Logits = self._scores[idx]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pyllama_rt.convert.checkpoint import Checkpoint, model_name, naming
+from pyllama_rt.convert.gguf_holds import check_gguf_holds
 from pyllama_rt.convert.huggingface_vocabulary import read_vocabulary
 from pyllama_rt.convert.json_metadata import JsonMetadata
 from pyllama_rt.convert.lazy_tensor import LazyTensor, weight_type
@@ -63,6 +64,7 @@ def read_config(path: Path) -> tuple[Architecture, TransformerConfig, JsonMetada
             reader = JsonMetadata({**reader.values, "pooling": pooling}, path)
         config = architecture.from_hf(reader)
         check_hf_keys(reader.values, architecture.hf_keys)
+        check_gguf_holds(architecture, config)
         return architecture, config, reader
 
 

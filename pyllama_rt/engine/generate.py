@@ -81,8 +81,12 @@ def generate_tokens(
     prompt: Sequence[int],
     sampling: SamplingConfig,
     processors: Sequence[LogitsProcessor] = (),
+    *,
+    n_planned: int = 0,
 ) -> Generator[Token, Sequence[int] | None, None]:
     """Tokens that continue the prompt, until the context is full; the caller decides to stop.
+
+    Args: n_planned: length of the whole text, as for `Session.expect`.
 
     The session keeps what it shares with the prompt, and may be used for something else between
     two tokens. A token is read by the model only when the one after it is asked for. Ids that are
@@ -91,11 +95,12 @@ def generate_tokens(
     """
     if not prompt:
         raise ConfigError("prompt: expected at least one token, found none")
+    session.model.check_writes()
     sampler = make_sampler(sampling)
     ids = list(prompt)
     for token in ids:
         sampler.accept(token)
-    row = session.resume(ids)
+    row = session.resume(ids, n_planned)
     while True:
         version = session.version
         row = processed(row, ids, processors)
@@ -108,7 +113,13 @@ def generate_tokens(
         if len(ids) > session.model.n_ctx:
             return
         # Where nobody else used the session, there is no prefix to look for.
-        row = session.eval(new)[-1] if session.version == version else session.resume(ids)
+        is_own = session.version == version
+        row = session.eval(new)[-1] if is_own else session.resume(ids, n_planned)
+
+
+def planned_length(prompt: Sequence[int], max_tokens: int | None) -> int:
+    """Tokens of a text when it is done, as far as that is known before."""
+    return len(prompt) + (_USUAL_TOKENS if max_tokens is None else max_tokens)
 
 
 def generate_text(
@@ -134,10 +145,11 @@ def generate_text(
     waiting: list[Token] = []
     n_left = max_tokens
     reason = "length"
-    session.expect(len(prompt) + (_USUAL_TOKENS if max_tokens is None else max_tokens))
+    n_planned = planned_length(prompt, max_tokens)
     if n_left == 0:
-        session.resume(prompt)
-    for token in generate_tokens(session, prompt, sampling, processors) if n_left != 0 else ():
+        session.resume(prompt, n_planned)
+    made = generate_tokens(session, prompt, sampling, processors, n_planned=n_planned)
+    for token in made if n_left != 0 else ():
         met = any(criterion(list(session.tokens), token.logits) for criterion in criteria)
         if met or token.id in tokenizer.eog_ids:
             reason = "stop"

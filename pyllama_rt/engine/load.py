@@ -108,13 +108,28 @@ class Model(Closing):
         """Number of token ids."""
         return self.tokenizer.n_vocab
 
+    @property
+    def gives_vectors(self) -> bool:
+        """Whether a step gives hidden states instead of logits."""
+        return self.config.embedding or not self.model_config.causal
+
+    def check_writes(self) -> None:
+        """Raises ConfigError for a model that gives vectors instead of text."""
+        if self.gives_vectors:
+            raise ConfigError(
+                f"{self.path}: the model gives vectors, not text; for text load one that writes, "
+                "without embedding"
+            )
+
     def memory_need(self, *, all_logits: bool = False) -> MemoryNeed:
         """What the model takes with a full cache.
 
         Args: all_logits: whether the logits of every position are computed and kept.
         """
-        rows = min(self.config.n_batch, self.n_ctx)
-        outputs, kept = (rows, self.n_ctx) if all_logits else (1, 0)
+        # Rows that see one another are read in one step.
+        rows = min(self.config.n_batch, self.n_ctx) if self.model_config.causal else self.n_ctx
+        all_rows = all_logits or self.gives_vectors
+        outputs, kept = (rows, self.n_ctx) if all_rows else (1, 0)
         threads = max(self.threads.single, self.threads.batch)
         return MemoryNeed(
             weights=sum(info.n_bytes for info in self._file.tensors.values()),
@@ -228,9 +243,15 @@ def _bind_graph(file: GgufFile, model_config: TransformerConfig, config: LoadCon
 
 def _as_asked(model_config: TransformerConfig, config: LoadConfig) -> TransformerConfig:
     """The config for the context and the rotary positions that were asked for."""
-    rope = model_config.rope
-    if rope is None and (config.rope.kind, config.rope.base) != (None, None):
+    rope, n_ctx = model_config.rope, config.n_ctx or 0
+    if rope is None and config.rope.is_choice:
         raise ConfigError("rope: this model has learned positions, which cannot be scaled")
+    if rope is None and n_ctx > model_config.n_ctx_train:
+        raise ConfigError(
+            f"n_ctx: this model has {model_config.n_ctx_train} learned positions, found {n_ctx}"
+        )
+    if config.rope.kind == "adaptive" and model_config.local_rope is not None:
+        raise ConfigError("rope adaptive: expected a model whose layers all turn alike")
     if rope is not None:
         changed = overridden(rope, config.rope, model_config.n_ctx_train)
         model_config = replace(model_config, rope=changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from threading import RLock
 
 import numpy as np
@@ -15,6 +16,22 @@ from pyllama_rt.errors import ContextError, StateError
 from pyllama_rt.models.rope import adaptive_alpha
 
 Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the cache a text lies, and what its keys and values were computed with.
+
+    alpha: what the rotary base is scaled by. version: of the model's adapters.
+    """
+
+    sequence: int
+    alpha: float
+    version: int
+
+
+_LENGTH_STEP = 512
+"""Lengths that nobody planned are rounded up to a multiple of this."""
 
 
 class Session(Closing):
@@ -34,19 +51,18 @@ class Session(Closing):
         """
         self.model = model
         self.tokens: list[int] = []
-        self.last_logits: Logits | None = None
         self.version = 0
+        self._last_logits: Logits | None = None
         self._on_logits = on_logits
         self._cache: _core.KvCache | None = model.new_cache()
-        self._sequence = self._cache.create()
+        self._place = _Place(self._cache.create(), 1.0, model.version)
         # What an interrupt leaves locked stays open to the thread that was interrupted.
         self._lock = RLock()
-        self._model_version = model.version
-        self._alpha = 1.0  # of the rotary base
-        self._n_planned = 0  # tokens that it was chosen for
+        self._n_planned = 0
+        self._unread: list[int] = []  # what an interrupt kept from being read again
         # Steps of one token reuse these arrays.
         self._one_id = np.zeros(1, np.int32)
-        self._one_sequence = np.full(1, self._sequence, np.int64)
+        self._one_sequence = np.zeros(1, np.int64)
         self._one_wanted = np.ones(1, np.uint8)
 
     def eval(self, ids: Sequence[int], *, all_logits: bool = False) -> Logits:
@@ -73,39 +89,44 @@ class Session(Closing):
                 "shorten the text or ask for a larger context (--ctx, n_ctx)"
             )
 
-    def expect(self, n_tokens: int) -> None:
-        """Fixes the rotary base for a text of so many tokens, where it depends on the length.
+    @property
+    def last_logits(self) -> Logits | None:
+        """(n_vocab,) after the last token, None if they are not known."""
+        return self._last_logits if self._place.version == self.model.version else None
 
-        What the sequence holds is forgotten if that changes the base. A text that outgrows the
-        length is read again with a base for more.
+    def expect(self, n_tokens: int) -> None:
+        """Tells how long the text will be, where the rotary base depends on that.
+
+        A text that outgrows the length is read again with a base for more.
         """
-        cache = self._begin()
-        try:
-            planned = min(n_tokens, self.model.n_ctx)
-            if self._alpha_for(planned) != self._alpha:
-                self._restart(cache, planned)
-            self._n_planned = planned
-        finally:
-            self._lock.release()
+        self._begin()
+        self._n_planned = min(n_tokens, self.model.n_ctx)
+        self._lock.release()
 
     def truncate(self, n: int) -> None:
-        """Keeps the first n tokens."""
+        """Keeps the first n tokens; without any left, nothing is known of the length either."""
         cache = self._begin()
         try:
+            self._unread = self._unread[: max(n - len(self.tokens), 0)]
             self._truncate(cache, n)
+            if n == 0:
+                self._n_planned = 0
         finally:
             self._lock.release()
 
-    def resume(self, ids: Sequence[int]) -> Logits:
+    def resume(self, ids: Sequence[int], n_planned: int = 0) -> Logits:
         """Makes the sequence equal `ids`, keeping the longest prefix that it already has.
 
+        Args: n_planned: length of the text when it is done, as for `expect`.
         Returns: (n_vocab,) f32, the logits after the last id; they do not depend on how much
             was kept.
         """
         cache = self._begin()
         try:
-            if self._model_version != self.model.version:
-                self._restart(cache, self._n_planned)
+            self._unread = []
+            self._n_planned = min(n_planned, self.model.n_ctx)
+            if self._wanted_place(len(ids)) != self._place:
+                self._restart(cache, len(ids))
             kept = _common_prefix(self.tokens, list(ids[:-1]))
             if len(ids) > self.model.n_ctx:
                 self._truncate(cache, 0)
@@ -123,7 +144,7 @@ class Session(Closing):
         cache = self._begin()
         try:
             self._cache = None
-            cache.release(self._sequence)
+            cache.release(self._place.sequence)
         finally:
             self._lock.release()
 
@@ -141,13 +162,9 @@ class Session(Closing):
         return self._cache
 
     def _eval(self, cache: _core.KvCache, ids: Sequence[int], all_logits: bool) -> Logits:
-        self.check_room(len(ids))
+        self.check_room(len(self._unread) + len(ids))
         self._truncate(cache, len(self.tokens))
-        if self._alpha_for(len(self.tokens) + len(ids)) > self._alpha:
-            planned = max(len(self.tokens) + len(ids), 2 * self._n_planned)
-            self._read_again(cache, min(planned, self.model.n_ctx))
-        elif self._model_version != self.model.version:
-            self._read_again(cache, self._n_planned)
+        self._read_again(cache, len(self.tokens) + len(self._unread) + len(ids))
         chunk = self.model.config.n_batch
         if not self.model.model_config.causal:
             if self.tokens:
@@ -171,55 +188,63 @@ class Session(Closing):
         if len(ids) == 1:
             n_threads = threads.single
             part, sequences, wanted = self._one_id, self._one_sequence, self._one_wanted
-            part[0] = ids[0]
+            part[0], sequences[0] = ids[0], self._place.sequence
             wanted[0] = every or last
         else:
             n_threads = threads.batch
             part = np.asarray(ids, dtype=np.int32)
-            sequences = np.full(len(ids), self._sequence, np.int64)
+            sequences = np.full(len(ids), self._place.sequence, np.int64)
             wanted = np.full(len(ids), every, np.uint8)
             wanted[-1] = every or last
         rows = self.model.program.step(cache, part, sequences, wanted, n_threads)
         position = len(self.tokens)
         self.tokens.extend(part.tolist())
         # A copy: a view would keep all rows alive.
-        self.last_logits = rows[-1].copy() if len(rows) else None
+        self._last_logits = rows[-1].copy() if len(rows) else None
         if self._on_logits is not None:
             self._on_logits(position, rows)
         return rows
 
-    def _alpha_for(self, n_tokens: int) -> float:
-        """What the rotary base of a text of so many tokens is scaled by."""
-        rope = self.model.config.rope
-        if rope.kind != "adaptive":
-            return 1.0
-        return adaptive_alpha(n_tokens, self.model.model_config.n_ctx_train, rope.factor)
+    def _wanted_place(self, n_tokens: int) -> _Place:
+        """The sequence at hand if its base and its adapters are right for so many tokens.
 
-    def _restart(self, cache: _core.KvCache, n_planned: int) -> None:
-        """An empty sequence whose base is right for n_planned tokens."""
-        alpha = self._alpha_for(n_planned)
-        sequence = cache.create(alpha)
-        cache.release(self._sequence)
-        self._sequence = sequence
-        self._one_sequence[0] = sequence
-        self._alpha, self._n_planned = alpha, n_planned
-        self._model_version = self.model.version
-        self.tokens, self.last_logits = [], None
+        A text has the base for its planned length or, where it has none or outgrew it, for its own
+        length rounded up; so it does not depend on what the session held before.
+        """
+        rope, alpha = self.model.config.rope, 1.0
+        if rope.kind == "adaptive":
+            trained = self.model.model_config.n_ctx_train
+            length = max(self._n_planned, n_tokens)
+            if n_tokens > max(self._n_planned, trained):
+                length = -(-n_tokens // _LENGTH_STEP) * _LENGTH_STEP
+            factor = 1.0 if rope.factor is None else rope.factor
+            alpha = adaptive_alpha(min(length, self.model.n_ctx), trained, factor)
+        return _Place(self._place.sequence, alpha, self.model.version)
 
-    def _read_again(self, cache: _core.KvCache, n_planned: int) -> None:
-        """Reads the sequence anew, with a base for n_planned tokens and the adapters of now."""
-        kept = self.tokens
-        self._restart(cache, n_planned)
-        for begin in range(0, len(kept), self.model.config.n_batch):
-            part = kept[begin : begin + self.model.config.n_batch]
+    def _restart(self, cache: _core.KvCache, n_tokens: int) -> None:
+        """An empty sequence that is right for so many tokens."""
+        old, wanted = self._place.sequence, self._wanted_place(n_tokens)
+        fresh = replace(wanted, sequence=cache.create(wanted.alpha))
+        self.tokens, self._last_logits = [], None
+        self._place = fresh  # in one go: an interrupt finds the old place or the new one
+        cache.release(old)
+
+    def _read_again(self, cache: _core.KvCache, n_tokens: int) -> None:
+        """Reads the sequence anew if its place is not right for so many tokens."""
+        if self._wanted_place(n_tokens) != self._place:
+            self._unread = [*self.tokens, *self._unread]
+            self._restart(cache, n_tokens)
+        while self._unread:
+            part = self._unread[: self.model.config.n_batch]
             self._step(cache, part, self._on_logits is not None, last=False)
+            self._unread = self._unread[len(part) :]
 
     def _truncate(self, cache: _core.KvCache, n: int) -> None:
         if n < len(self.tokens):
-            self.last_logits = None
+            self._last_logits = None
         # In this order an interrupt in between leaves the cache too long, which `_eval` puts right.
         del self.tokens[n:]
-        cache.truncate(self._sequence, len(self.tokens))
+        cache.truncate(self._place.sequence, len(self.tokens))
 
 
 def _common_prefix(mine: list[int], wanted: list[int]) -> int:

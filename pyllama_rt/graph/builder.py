@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pyllama_rt.errors import FormatError, ShapeError, did_you_mean
+from pyllama_rt.errors import FormatError, ShapeError, UnsupportedError, did_you_mean
 from pyllama_rt.graph.ops import OPS
 
 GRAPH_VERSION = 1
@@ -48,10 +48,9 @@ class Graph:
 
     def without_head(self) -> Graph:
         """The graph that ends with the last hidden states: without what follows the last norm."""
-        last = len(self.nodes)
-        while self.nodes[last - 1].op in ("linear", "softcap", "scale"):
-            last -= 1
-        return Graph(self.nodes[:last])
+        ends = ("output_rows", "rms_norm", "layer_norm")
+        last = max(i for i, node in enumerate(self.nodes) if node.rows == "m" and node.op in ends)
+        return Graph(self.nodes[: last + 1])
 
     def to_text(self) -> str:
         """The graph as text, in the form that `_core.Program` reads."""
@@ -96,6 +95,7 @@ class GraphBuilder:
     nodes: list[Node] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     embedded: set[str] = field(default_factory=set)
+    adapted: set[str] = field(default_factory=set)
 
     def has(self, name: str) -> bool:
         """Whether the file holds a tensor of that name."""
@@ -141,6 +141,7 @@ class GraphBuilder:
     def embed(self, weight: str, vocab_size: int, dim: int) -> Value:
         """Rows of the embedding matrix for the ids of the step: (n, dim)."""
         x = self._emit("embed", (), (self._weight(weight, vocab_size, dim),), dim)
+        self.adapted.add(weight)
         self.embedded.add(weight)  # where it is the head as well, that stays as it is
         for pair in self.adapters.get(weight, ()):
             low = self._emit("embed", (), (pair.a,), pair.rank)
@@ -170,6 +171,7 @@ class GraphBuilder:
         """x · Wᵀ (+ bias), W being (width, x.width)."""
         names = (self._weight(weight, width, x.width), bias and self._weight(bias, width))
         y = self._emit("linear", (x,), names, width, x.rows)
+        self.adapted.add(weight)
         for pair in self.adapters.get(weight, ()) if weight not in self.embedded else ():
             low = self._emit("linear", (x,), (pair.a, None), pair.rank, x.rows)
             y = self._adapted(y, low, pair)
@@ -322,6 +324,12 @@ class GraphBuilder:
 
         Raises: FormatError if the file holds a tensor that no node used and `ignored` lacks.
         """
+        unused = sorted(set(self.adapters) - self.adapted)
+        if unused:
+            raise UnsupportedError(
+                f"{self.source}: an adapter changes {unused[0]!r}, which merge-lora can do, "
+                "but not a model that runs"
+            )
         extra = sorted(set(self.shapes) - self.used - set(ignored))
         if extra:
             raise FormatError(

@@ -52,7 +52,7 @@ def from_hf(r: MetadataReader) -> TransformerConfig:
     reading.check_choice(
         "position_embedding_type", r.get_str("position_embedding_type", "absolute"), ("absolute",)
     )
-    names = hf_config.HfNames(eps="layer_norm_eps")
+    names = hf_config.HfNames(eps="layer_norm_eps", usual_eps=1e-12)
     cfg = hf_config.read_config(r, names, activations=("gelu",), rotary=False)
     n_types = reading.check_count("type_vocab_size", r.get_int("type_vocab_size", 2), 1, 1 << 16)
     pooling = r.get_str("pooling", "mean")

@@ -27,7 +27,7 @@ def rope_table(g: GraphBuilder, rope: Rope | None) -> Value:
         raise TypeError("rope_table: the config has no rotary positions")
     length = "long" if rope.is_long else "short"
     names = ("rope_freqs.weight", f"rope_factors_{length}.weight")
-    found = [name for name in names if g.has(name)]
+    found = [name for name in names if g.has(name) and rope.keeps_divisors]
     return g.rope_table(rope.frequencies(), found[0] if found else None, rope.full_magnitude())
 
 
@@ -133,5 +133,6 @@ def head(g: GraphBuilder, x: Value, cfg: TransformerConfig) -> Value:
 
 
 def finished(g: GraphBuilder) -> Graph:
-    """The graph; a file may hold divisors for contexts of another length than the one chosen."""
-    return g.build(ignored=("rope_factors_short.weight", "rope_factors_long.weight"))
+    """The graph; a file may hold divisors that the rotation chosen does not want."""
+    names = ("rope_freqs", "rope_factors_short", "rope_factors_long")
+    return g.build(ignored=tuple(f"{name}.weight" for name in names))

@@ -8,9 +8,10 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from pyllama_rt.errors import UnsupportedError
 from pyllama_rt.graph.builder import Graph, GraphBuilder, Value
 from pyllama_rt.metadata import MetadataReader
-from pyllama_rt.models import blocks, gguf_config, hf_config, tables
+from pyllama_rt.models import blocks, gguf_config, hf_config, reading, tables
 from pyllama_rt.models.config import TransformerConfig
 from pyllama_rt.models.registry import Architecture, register
 
@@ -34,12 +35,19 @@ _LAYERS_27B = 46
 
 def every_nth_full(window: int, n_layers: int, n: int) -> tuple[int, ...]:
     """Windows of the layers, of which every n-th sees all."""
+    reading.check_count("sliding_window_pattern", n, 1, reading.MAX_LAYERS)
     return tuple(0 if i % n == n - 1 else window for i in range(n_layers))
+
+
+def hf_query_scale(r: MetadataReader, cfg: TransformerConfig) -> float:
+    """What config.json scales scores by."""
+    scalar = r.get_float("query_pre_attn_scalar", float(cfg.head_dim))
+    return 1 / math.sqrt(reading.check_positive("query_pre_attn_scalar", scalar))
 
 
 def gguf_query_scale(cfg: TransformerConfig, n_layers_27b: int) -> float:
     """GGUF does not tell it: the model of 27 B parameters takes dim / heads, others head_dim."""
-    width = cfg.dim // cfg.n_heads[0] if cfg.n_layers == n_layers_27b else cfg.head_dim
+    width = cfg.dim / cfg.n_heads[0] if cfg.n_layers == n_layers_27b else cfg.head_dim
     return 1 / math.sqrt(width)
 
 
@@ -62,11 +70,19 @@ def from_hf(r: MetadataReader) -> TransformerConfig:
     cfg = hf_config.read_config(r, names, activations=GELU)
     return replace(
         cfg,
-        windows=every_nth_full(r.get_int("sliding_window", 4096), cfg.n_layers, 2),
+        windows=hf_config.layer_windows(r, every_nth_full(_hf_window(r), cfg.n_layers, 2)),
         attn_softcap=r.get_float("attn_logit_softcapping", 0.0),
         final_softcap=r.get_float("final_logit_softcapping", 0.0),
-        query_scale=r.get_float("query_pre_attn_scalar", float(cfg.head_dim)) ** -0.5,
+        query_scale=hf_query_scale(r, cfg),
     )
+
+
+def _hf_window(r: MetadataReader) -> int:
+    """The window; some files name it twice."""
+    window = r.get_int("sliding_window", 4096)
+    if r.get_int("sliding_window_size", window) != window:
+        raise UnsupportedError("sliding_window_size: expected the same as sliding_window")
+    return window
 
 
 def metadata(cfg: TransformerConfig) -> dict[str, Any]:
@@ -113,7 +129,7 @@ register(
         hf_keys=hf_config.COMMON_KEYS
         | {
             "hidden_activation", "attn_logit_softcapping", "final_logit_softcapping",
-            "query_pre_attn_scalar",
+            "query_pre_attn_scalar", "sliding_window_size",
         },
         metadata=metadata,
         tensors=lambda _: TENSORS,

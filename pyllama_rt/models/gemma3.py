@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 from pyllama_rt.graph.builder import Graph, GraphBuilder
 from pyllama_rt.metadata import MetadataReader
@@ -46,17 +46,27 @@ def from_hf(r: MetadataReader) -> TransformerConfig:
         local = r.get_float(blocks_of.format("sliding") + ".rope_theta", 10000.0)
     else:
         rope, local = hf_config.read_rope(r, cfg), r.get_float("rope_local_base_freq", 10000.0)
-    every = r.get_int("sliding_window_pattern", _FULL_EVERY)
-    windows = gemma2.every_nth_full(r.get_int("sliding_window", 512), cfg.n_layers, every)
-    hf_config.check_layer_types(r, windows)
+    every = r.get_int("sliding_window_pattern", r.get_int("_sliding_window_pattern", _FULL_EVERY))
+    usual = gemma2.every_nth_full(r.get_int("sliding_window", 4096), cfg.n_layers, every)
+    windows = hf_config.layer_windows(r, usual)
     return replace(
         cfg,
         rope=rope,
         local_rope=Rope(cfg.head_dim, local),
         windows=windows,
         final_softcap=r.get_float("final_logit_softcapping", 0.0),
-        query_scale=r.get_float("query_pre_attn_scalar", float(cfg.head_dim)) ** -0.5,
+        query_scale=gemma2.hf_query_scale(r, cfg),
     )
+
+
+def metadata(cfg: TransformerConfig) -> dict[str, Any]:
+    """The config as GGUF keys."""
+    keys = gguf_config.config_keys(cfg, "gemma3")
+    if cfg.local_rope is not None:
+        keys["gemma3.rope.freq_base_swa"] = cfg.local_rope.base
+    if cfg.final_softcap:
+        keys["gemma3.final_logit_softcapping"] = cfg.final_softcap
+    return keys
 
 
 def build(cfg: TransformerConfig, g: GraphBuilder) -> Graph:
@@ -84,10 +94,11 @@ register(
         | {
             "hidden_activation", "attn_logit_softcapping", "final_logit_softcapping",
             "query_pre_attn_scalar", "rope_local_base_freq", "sliding_window_pattern",
+            "_sliding_window_pattern",
             *hf_config.rope_keys("rope_parameters.full_attention"),
             *hf_config.rope_keys("rope_parameters.sliding_attention"),
         },
-        metadata=partial(gguf_config.config_keys, arch="gemma3"),
+        metadata=metadata,
         tensors=lambda _: TENSORS,
         build=build,
     )

@@ -17,7 +17,7 @@ from pyllama_rt.models.tables import pair
 
 NAMES = hf_config.HfNames(
     n_layers="n_layer", dim="n_embd", hidden_dim="n_inner", n_heads="n_head", n_ctx="n_positions",
-    eps="layer_norm_epsilon", activation="activation_function",
+    eps="layer_norm_epsilon", usual_eps=1e-5, activation="activation_function",
 )  # fmt: skip
 TURN = "transpose"
 TENSORS = (

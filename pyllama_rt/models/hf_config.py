@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pyllama_rt.errors import UnsupportedError
+from pyllama_rt.errors import FormatError, UnsupportedError
 from pyllama_rt.metadata import MetadataReader
 from pyllama_rt.models import reading
 from pyllama_rt.models.config import TransformerConfig
@@ -21,6 +21,7 @@ class HfNames:
     n_heads: str = "num_attention_heads"
     n_ctx: str = "max_position_embeddings"
     eps: str = "rms_norm_eps"
+    usual_eps: float = 1e-6
     activation: str = "hidden_act"
 
 
@@ -58,7 +59,7 @@ def read_config(
             head_dim=head_dim,
             vocab_size=r.get_int("vocab_size"),
             n_ctx_train=r.get_int(names.n_ctx, 2048),
-            norm_eps=r.get_float(names.eps, 1e-6),
+            norm_eps=r.get_float(names.eps, names.usual_eps),
         )
         if not rotary:
             return config
@@ -70,7 +71,7 @@ def read_rope(r: MetadataReader, cfg: TransformerConfig, block: str = "") -> Rop
 
     Args: block: the key of that block, "" to find it.
     """
-    if r.has("rope_parameters") and r.has("rope_scaling"):
+    if r.has("rope_parameters") and r.has("rope_scaling") and not block:
         raise UnsupportedError("rope_parameters: expected it or rope_scaling, found both")
     usual = "rope_parameters" if r.has("rope_parameters") else "rope_scaling"
     block = block or usual
@@ -100,7 +101,7 @@ def _read_yarn(r: MetadataReader, block: str, rope: Rope, cfg: TransformerConfig
     for key in ("mscale", "mscale_all_dim"):
         if r.has(f"{block}.{key}"):
             raise UnsupportedError(f"{block}.{key}: not supported for this architecture")
-    factor = r.get_float(f"{block}.factor")
+    factor = reading.check_positive(f"{block}.factor", r.get_float(f"{block}.factor"))
     original = r.get_int(f"{block}.original_max_position_embeddings", cfg.n_ctx_train)
     scaled = replace(
         rope,
@@ -150,23 +151,26 @@ def read_window(r: MetadataReader, n_layers: int, window: int | None = None) -> 
     """
     found = r.get_int("sliding_window", 0) if window is None else window
     if not found:
-        check_layer_types(r, (0,) * n_layers)
+        layer_windows(r, (0,) * n_layers)
         return ()
-    windows = (found,) * n_layers
-    check_layer_types(r, windows)
-    return windows
+    return layer_windows(r, (found,) * n_layers)
 
 
-def check_layer_types(r: MetadataReader, windows: tuple[int, ...]) -> None:
-    """Raises UnsupportedError unless `layer_types`, if it is there, tells of these windows.
+def layer_windows(r: MetadataReader, usual: tuple[int, ...]) -> tuple[int, ...]:
+    """The window of each layer, as `layer_types` says.
 
-    GGUF has no key for other patterns than the architecture's own.
+    Args: usual: those without `layer_types`; the largest is the window of the others.
     """
     kinds = list(r.get_strings("layer_types", ()))
-    usual = ["sliding_attention" if window else "full_attention" for window in windows]
-    for i, (found, wanted) in enumerate(zip(kinds, usual, strict=False)):
-        if found != wanted:
-            raise UnsupportedError(f"layer_types: expected {wanted} in layer {i}, found {found}")
+    if not kinds:
+        return usual
+    if len(kinds) != len(usual):
+        raise FormatError(f"layer_types: expected {len(usual)} names, found {len(kinds)}")
+    for kind in kinds:
+        reading.check_choice("layer_types", kind, ("full_attention", "sliding_attention"))
+    window = max(usual, default=0)
+    found = tuple(window if kind == "sliding_attention" else 0 for kind in kinds)
+    return found if any(found) else ()
 
 
 def _names_of_keys(names: HfNames) -> dict[str, str]:

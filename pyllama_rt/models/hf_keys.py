@@ -18,6 +18,9 @@ _ARITHMETIC = re.compile(
 )
 """What is found in names of keys that change the arithmetic."""
 
+_IGNORED_PREFIX = "pooler_"
+"""Of a part of BERT that embeddings do not go through."""
+
 _IGNORED = frozenset(
     {
         "_attn_implementation",
@@ -34,6 +37,7 @@ _IGNORED = frozenset(
         "ignore_keys_at_rope_validation",
         "max_window_layers",  # of a window, which is refused by itself
         "output_attentions",
+        "output_router_logits",
         "pruned_heads",
         "remove_invalid_values",
         "renormalize_logits",
@@ -53,7 +57,9 @@ def check_hf_keys(values: Mapping[str, object], known: frozenset[str]) -> None:
         nested object.
     """
     for key, value in _flat(values):
-        if key in known or key in _IGNORED or value is None or value is False:
+        if key in known or key in _IGNORED or key.startswith(_IGNORED_PREFIX):
+            continue
+        if value in (None, False, 0, [], "") or key.endswith(("dropout", "pdrop")):
             continue
         if _ARITHMETIC.search(key):
             raise UnsupportedError(
@@ -62,10 +68,10 @@ def check_hf_keys(values: Mapping[str, object], known: frozenset[str]) -> None:
             )
 
 
-def _flat(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+def _flat(values: Mapping[str, object], *, always: bool = False) -> Iterator[tuple[str, object]]:
     for key, value in values.items():
         if not isinstance(value, dict):
             yield key, value
-        elif _ARITHMETIC.search(key):  # others are about something else as a whole
-            for inner, item in value.items():
+        elif always or _ARITHMETIC.search(key):  # others are about something else as a whole
+            for inner, item in _flat(value, always=True):
                 yield f"{key}.{inner}", item

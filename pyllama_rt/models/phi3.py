@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from pyllama_rt.metadata import MetadataReader
-from pyllama_rt.models import gguf_config, hf_config, qwen2, tables
+from pyllama_rt.models import gguf_config, hf_config, qwen2, reading, tables
 from pyllama_rt.models.config import TransformerConfig
 from pyllama_rt.models.registry import Architecture, register
 
@@ -34,7 +34,8 @@ def from_gguf(r: MetadataReader) -> TransformerConfig:
 
 def from_hf(r: MetadataReader) -> TransformerConfig:
     """The config in a config.json."""
-    cfg = hf_config.read_config(r)
+    reading.check_count("full_attn_mod", r.get_int("full_attn_mod", 1), 1, 1)
+    cfg = hf_config.read_config(r, hf_config.HfNames(usual_eps=1e-5))
     return replace(cfg, windows=hf_config.read_window(r, cfg.n_layers))
 
 
@@ -44,7 +45,7 @@ register(
         hf_names=("Phi3ForCausalLM",),
         from_gguf=from_gguf,
         from_hf=from_hf,
-        hf_keys=hf_config.COMMON_KEYS,
+        hf_keys=hf_config.COMMON_KEYS | {"full_attn_mod"},
         metadata=partial(gguf_config.config_keys, arch="phi3"),
         tensors=lambda _: TENSORS,
         build=qwen2.build,

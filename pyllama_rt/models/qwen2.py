@@ -26,8 +26,11 @@ HF_KEYS = hf_config.COMMON_KEYS
 def from_hf(r: MetadataReader) -> TransformerConfig:
     """The config in a config.json; a window has to be switched on."""
     cfg = hf_config.read_config(r)
-    window = r.get_int("sliding_window", 0) if r.get_bool("use_sliding_window", False) else 0
-    return replace(cfg, windows=hf_config.read_window(r, cfg.n_layers, window))
+    if not r.get_bool("use_sliding_window", False):
+        return cfg
+    window, first = r.get_int("sliding_window", 4096), r.get_int("max_window_layers", 28)
+    usual = tuple(window if i >= first else 0 for i in range(cfg.n_layers))
+    return replace(cfg, windows=hf_config.layer_windows(r, usual) if any(usual) else ())
 
 
 def build(cfg: TransformerConfig, g: GraphBuilder, *, head_norms: bool = False) -> Graph:

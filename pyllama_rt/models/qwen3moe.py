@@ -27,8 +27,11 @@ def from_hf(r: MetadataReader) -> TransformerConfig:
     if not r.get_bool("norm_topk_prob", False):
         # GGUF has no key for it, and other programs norm the shares of this architecture.
         raise UnsupportedError("norm_topk_prob: expected true, found false")
+    if not r.get_bool("use_qk_norm", True) or r.get_int("shared_expert_intermediate_size", 0) != 0:
+        raise UnsupportedError("use_qk_norm, shared_expert_intermediate_size: expected true and 0")
+    n = r.get_int("num_experts", r.get_int("num_local_experts", 0))  # renamed in transformers 5
     n_used = r.get_int("num_experts_per_tok")
-    experts = Experts(r.get_int("num_experts"), n_used, r.get_int("moe_intermediate_size"))
+    experts = Experts(n, n_used, r.get_int("moe_intermediate_size"))
     return replace(qwen2.from_hf(r), experts=experts)
 
 
@@ -41,6 +44,7 @@ register(
         hf_keys=qwen2.HF_KEYS
         | {
             "decoder_sparse_step", "mlp_only_layers", "moe_intermediate_size", "num_experts",
+            "num_local_experts", "use_qk_norm", "shared_expert_intermediate_size",
             "num_experts_per_tok", "norm_topk_prob", "router_aux_loss_coef",
             "output_router_logits",
         },

@@ -27,6 +27,7 @@ class Rope:
     (yarn, longrope). magnitude: what cosines and sines are multiplied by, before YaRN's own.
     beta_fast, beta_slow: turns within n_ctx_original above which a pair keeps its speed, and below
     which it is interpolated (yarn). is_long: whether the context needs LongRoPE's long divisors.
+    keeps_divisors: False where a user wants the plain rotation.
     divisors, short_divisors, long_divisors: of the frequencies, from a checkpoint; in GGUF they are
     tensors instead.
     """
@@ -40,6 +41,7 @@ class Rope:
     beta_fast: float = 32.0
     beta_slow: float = 1.0
     is_long: bool = False
+    keeps_divisors: bool = True
     divisors: tuple[float, ...] = ()
     short_divisors: tuple[float, ...] = ()
     long_divisors: tuple[float, ...] = ()
@@ -55,7 +57,7 @@ class Rope:
         if self.kind in ("yarn", "longrope"):
             key = "rope.scaling.original_context_length"
             reading.check_count(key, self.n_ctx_original, 1, reading.MAX_CONTEXT)
-        if not 0 < self.beta_slow < self.beta_fast < math.inf:
+        if not 1e-3 <= self.beta_slow < self.beta_fast <= 1e6:
             raise FormatError(
                 "rope.scaling.yarn_beta_fast: expected more than yarn_beta_slow, found "
                 f"{self.beta_fast} and {self.beta_slow}"
@@ -78,7 +80,7 @@ class Rope:
 
     def full_magnitude(self) -> float:
         """What cosines and sines are multiplied by."""
-        own = 0.1 * math.log(self.factor) + 1.0 if self.kind == "yarn" else 1.0
+        own = 0.1 * math.log(max(self.factor, 1.0)) + 1.0 if self.kind == "yarn" else 1.0
         return self.magnitude * own
 
     def _yarn(self, plain: list[float]) -> list[float]:
@@ -104,21 +106,26 @@ def overridden(rope: Rope, config: RopeConfig, n_ctx_train: int) -> Rope:
     ntk: a fixed alpha. adaptive: the file's, whose base each sequence scales by its own alpha.
     Raises: FormatError for numbers that do not fit together.
     """
+    factor = rope.factor if config.factor is None else config.factor
     if config.base is not None:
         rope = replace(rope, base=config.base)
+    if config.kind is None and config.factor is not None:
+        return replace(rope, kind="linear" if rope.kind == "none" else rope.kind, factor=factor)
     if config.kind in ("none", "linear", "ntk"):
-        rope = replace(rope, kind="none", factor=1.0, magnitude=1.0)
+        magnitude = rope.magnitude if rope.kind == "longrope" and config.kind != "none" else 1.0
+        rope = replace(rope, kind="none", factor=1.0, magnitude=magnitude)
+        rope = replace(rope, keeps_divisors=config.kind != "none")
     if config.kind == "linear":
-        return replace(rope, kind="linear", factor=config.factor)
+        return replace(rope, kind="linear", factor=factor)
     if config.kind == "ntk":
-        return replace(rope, base=ntk_base(rope.base, config.factor, rope.dims))
+        return replace(rope, base=ntk_base(rope.base, factor, rope.dims))
     if config.kind != "yarn":
         return rope
     return replace(
         rope,
         kind="yarn",
-        factor=config.factor,
-        n_ctx_original=config.n_ctx_original or n_ctx_train,
+        factor=factor,
+        n_ctx_original=config.n_ctx_original or rope.n_ctx_original or n_ctx_train,
         magnitude=config.attn_factor or 1.0,
         beta_fast=config.beta_fast or 32.0,
         beta_slow=config.beta_slow or 1.0,

@@ -29,7 +29,7 @@ TENSORS = (
 
 def from_hf(r: MetadataReader) -> TransformerConfig:
     """The config in a config.json."""
-    names = hf_config.HfNames(eps="norm_epsilon")
+    names = hf_config.HfNames(eps="norm_epsilon", usual_eps=1e-5)
     cfg = hf_config.read_config(r, names, activations=("gelu_pytorch_tanh", "gelu_new"))
     return replace(cfg, windows=hf_config.read_window(r, cfg.n_layers))
 
@@ -54,7 +54,17 @@ register(
         hf_names=("Starcoder2ForCausalLM",),
         from_gguf=partial(gguf_config.read_config, arch="starcoder2", eps=gguf_config.LAYER_EPS),
         from_hf=from_hf,
-        hf_keys=hf_config.COMMON_KEYS | {"norm_epsilon", "norm_type", "use_bias"},
+        hf_keys=hf_config.COMMON_KEYS
+        | {
+            "norm_epsilon",
+            "norm_type",
+            "use_bias",
+            # What any attention does.
+            "activation_function",
+            "attention_softmax_in_fp32",
+            "scale_attn_weights",
+            "scale_attention_softmax_in_fp32",
+        },
         metadata=partial(gguf_config.config_keys, arch="starcoder2", eps=gguf_config.LAYER_EPS),
         tensors=lambda _: TENSORS,
         build=build,

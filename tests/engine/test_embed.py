@@ -79,3 +79,26 @@ def test_the_facade(bert: Path) -> None:
     assert [item["index"] for item in found["data"]] == [0, 1]
     assert np.allclose(found["data"][1]["embedding"], two[1])
     assert found["usage"]["prompt_tokens"] > 2
+
+
+@pytest.mark.parametrize("embedding", [False, True])
+def test_models_that_give_vectors_write_no_text(bert: Path, embedding: bool) -> None:
+    refused = "gives vectors, not text"
+    with Llama(bert, verbose=False, embedding=embedding) as llm:
+        with pytest.raises(ConfigError, match=refused):
+            llm("abc", max_tokens=2)
+        with pytest.raises(ConfigError, match=refused):
+            llm("abc", max_tokens=0, echo=True, logprobs=1)
+        with pytest.raises(ConfigError, match=refused):
+            next(llm.generate([5, 6]))
+        with pytest.raises(ConfigError, match=refused):
+            llm.sample()
+        with pytest.raises(ConfigError, match=refused):
+            _ = llm.scores
+    with pytest.raises(ConfigError, match="logits_all"):
+        Llama(bert, logits_all=True, verbose=False)
+
+
+def test_learned_positions_bound_the_context(bert: Path) -> None:
+    with pytest.raises(ConfigError, match="256 learned positions, found 300"):
+        load_model(bert, replace(PLAIN, n_ctx=300))

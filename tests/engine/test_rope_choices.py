@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +75,66 @@ def test_a_text_that_outgrows_its_length_is_read_again(tmp_path: Path) -> None:
     with load_model(path, config) as model, Session(model) as session:
         session.expect(40)
         session.eval(IDS[:40])
-        last = session.eval(IDS[40:90])[-1]  # more than 40, so that it is planned for 90
-    whole = rows(path, RopeConfig("adaptive"), IDS[:90], planned=90)
+        last = session.eval(IDS[40:90])[-1]  # more than 40: its length counts, rounded up
+        session.truncate(0)
+        short = session.eval(IDS[:20])[-1]
+        resumed = session.resume(IDS[:90])
+    whole = rows(path, RopeConfig("adaptive"), IDS[:90])
     assert np.array_equal(last, whole[-1])
+    assert np.array_equal(resumed, whole[-1])
+    assert np.array_equal(short, rows(path, RopeConfig(), IDS[:20])[-1])
+    rounded = rows(path, RopeConfig("ntk", adaptive_alpha(256, TRAINED)), IDS[:90])
+    assert np.abs(whole - rounded).max() < 1e-3
+
+
+def test_a_text_that_another_one_interrupts(tmp_path: Path) -> None:
+    path = model_file(tmp_path)
+    config = LoadConfig(n_ctx=256, kv_type="f32", rope=RopeConfig("adaptive"))
+    sampling = SamplingConfig(temperature=0.0)
+    with load_model(path, config) as model, Session(model) as session:
+        prompts = ([1, *IDS[:30]], [1, *IDS[50:120]])
+        alone = [
+            [t.id for chunk in generate_text(session, prompt, sampling, max_tokens=20)
+             for t in chunk.tokens]
+            for prompt in prompts
+        ]  # fmt: skip
+        streams = [generate_text(session, p, sampling, max_tokens=20) for p in prompts]
+        found: list[list[int]] = [[], []]
+        for chunks in zip_longest(*streams):
+            for i, chunk in enumerate(chunks):
+                found[i] += [t.id for t in chunk.tokens] if chunk is not None else []
+    assert found == alone
+
+
+class Interrupted:
+    """A step that works so many times."""
+
+    def __init__(self, step: Callable[..., Any], n_steps: int) -> None:
+        self.step, self.n_left = step, n_steps
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        if self.n_left == 0:
+            raise KeyboardInterrupt
+        self.n_left -= 1
+        return self.step(*given, **named)
+
+
+def test_an_interrupt_while_a_text_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = model_file(tmp_path)
+    config = LoadConfig(n_ctx=256, n_batch=16, kv_type="f32", rope=RopeConfig("adaptive"))
+    whole = rows(path, RopeConfig("adaptive"), IDS[:60])
+    for n_steps in range(4):
+        with load_model(path, config) as model, Session(model) as session:
+            session.eval(IDS[:30])
+            with monkeypatch.context() as patch:
+                patch.setattr(session, "_step", Interrupted(session._step, n_steps))
+                with pytest.raises(KeyboardInterrupt):
+                    session.eval(IDS[30:60])
+            n_read = len(session.tokens) + len(session._unread)
+            last = session.eval(IDS[n_read:60])[-1]
+        assert np.array_equal(last, whole[-1]), n_steps
 
 
 def test_what_came_before_does_not_matter(tmp_path: Path) -> None:
@@ -136,7 +195,7 @@ def test_impossible_choices(values: dict[str, Any], message: str) -> None:
 def test_choices_as_text() -> None:
     assert RopeConfig.parse("yarn:4") == RopeConfig("yarn", 4.0)
     assert RopeConfig.parse("adaptive") == RopeConfig("adaptive")
-    for text in ("yarn:x", "yarn:", "4"):
+    for text in ("yarn:x", "yarn:", "4", "linear", "ntk"):
         with pytest.raises(ConfigError, match="rope"):
             RopeConfig.parse(text)
 

@@ -162,9 +162,9 @@ def test_generation_looks_for_its_prefix_only_where_somebody_came_between(
     resumed: list[int] = []
     resume = Session.resume
 
-    def counted(self: Session, ids: Sequence[int]) -> NDArray[np.float32]:
+    def counted(self: Session, ids: Sequence[int], n_planned: int = 0) -> NDArray[np.float32]:
         resumed.append(len(ids))
-        return resume(self, ids)
+        return resume(self, ids, n_planned)
 
     with Session(model) as session:
         wanted = [token.id for token in generate_tokens(session, [1, 5, 6], GREEDY)]

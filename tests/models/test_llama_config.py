@@ -101,8 +101,8 @@ def test_rope(keys: dict[str, Any], base: float, scale: float) -> None:
         ({"rope_parameters": {}, "rope_scaling": {}}, "found both"),
         ({"hidden_act": "gelu"}, "hidden_act: 'gelu' is not supported yet; known: silu"),
         (
-            {"layer_types": ["full_attention", "sliding_attention"]},
-            "layer_types: expected full_attention in layer 1, found sliding",
+            {"layer_types": ["full_attention", "chunked_attention"]},
+            "layer_types: 'chunked_attention' is not supported",
         ),
     ],
 )

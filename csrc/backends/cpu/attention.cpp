@@ -14,6 +14,9 @@ constexpr int64_t kQueryTile = 128;
 /// Tiles that sharing out tiles must save a thread to pay for its barrier and merge.
 constexpr int64_t kWorthSplitting = 4;
 
+/// Positions beyond which a window hides nothing that a cache could hold.
+constexpr int64_t kMaxWindow = int64_t{1} << 32;
+
 /// The most memory that sharing out tiles may take.
 constexpr int64_t kMaxPartialBytes = int64_t{64} << 20;
 
@@ -52,8 +55,10 @@ class Attention : public Operation {
                     out_.width == q_.width && k_.width == v_.width &&
                     k_.width / n_kv_heads_ == head_dim_ && k_.width % n_kv_heads_ == 0,
                 ErrorKind::kFormat, "attention: heads and widths do not fit together");
-        require(window_ >= 0 && softcap_ >= 0 && (is_causal_ || window_ == 0), ErrorKind::kFormat,
-                "attention: expected a window and a softcap of at least 0, windows only if causal");
+        require(
+            window_ >= 0 && window_ <= kMaxWindow && softcap_ >= 0 && (is_causal_ || window_ == 0),
+            ErrorKind::kFormat,
+            "attention: expected a window and a softcap of at least 0, windows only if causal");
         group_ = n_heads / n_kv_heads_;
         row_tile_ = std::max<int64_t>(kQueryTile / group_, 1);
     }
