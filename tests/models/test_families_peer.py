@@ -53,7 +53,7 @@ def test_logits(tmp_path: Path, name: str, report: Report) -> None:
     convert_checkpoint(write_family(name, tmp_path / "m"), path, outtype="f32")
     ids = IDS[:SHORT] if name in WITHOUT_WINDOWS else IDS
     with (
-        load_model(path, LoadConfig(kv_type="f32", n_ctx=N_CTX)) as model,
+        load_model(path, LoadConfig(kv_type="f32")) as model,
         Session(model) as session,
     ):
         ours = session.eval(ids, all_logits=True).astype(np.float64)
