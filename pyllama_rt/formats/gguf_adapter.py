@@ -10,8 +10,8 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 
+from pyllama_rt.closing import Closing
 from pyllama_rt.errors import FormatError, UnsupportedError, did_you_mean, shown
 from pyllama_rt.formats.gguf_reader import GgufFile
 from pyllama_rt.formats.gguf_types import TensorInfo
@@ -52,7 +52,7 @@ class AdapterPair:
         return (*self.left.shape[:-1], columns)
 
 
-class GgufAdapter:
+class GgufAdapter(Closing):
     """An adapter file, checked; use `GgufAdapter.open`, preferably in a `with` statement.
 
     architecture: of the base. base_norms: `norms_digest` of the base, None where the file has none.
@@ -150,19 +150,6 @@ class GgufAdapter:
     def close(self) -> None:
         """Unmap the file."""
         self.file.close()
-
-    def __enter__(self) -> GgufAdapter:
-        """Nothing happens; `open` did the work."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def check_is_model(file: GgufFile) -> None:

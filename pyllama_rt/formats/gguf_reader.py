@@ -7,8 +7,8 @@ import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
+from pyllama_rt.closing import Closing
 from pyllama_rt.errors import ConfigError, FormatError, did_you_mean, shown
 from pyllama_rt.formats.gguf_metadata import Metadata, TypedMetadata
 from pyllama_rt.formats.gguf_parser import ParsedFile, parse
@@ -38,7 +38,7 @@ class _Part(TypedMetadata):
         return cls(mapped, parsed, Metadata(mapped, parsed.entries))
 
 
-class GgufFile(TypedMetadata):
+class GgufFile(TypedMetadata, Closing):
     """A model file; use `GgufFile.open`, preferably in a `with` statement.
 
     path: the path that was opened. paths: every file of the model, in order.
@@ -105,19 +105,6 @@ class GgufFile(TypedMetadata):
         """Unmap the files; views that are still held keep their own memory alive."""
         for part in self._parts:
             part.mapped.close()
-
-    def __enter__(self) -> GgufFile:
-        """Nothing happens; `open` did the work."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def _open_parts(path: Path, stack: ExitStack) -> list[_Part]:

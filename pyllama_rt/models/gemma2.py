@@ -106,13 +106,15 @@ def block(
     return g.add(x, g.rms_norm(wide, f"blk.{i}.post_ffw_norm.weight", cfg.norm_eps))
 
 
-def build(cfg: TransformerConfig, g: GraphBuilder) -> Graph:
-    """The graph."""
-    table = blocks.rope_table(g, cfg.rope)
+def build(cfg: TransformerConfig, g: GraphBuilder, **attention: Any) -> Graph:
+    """The graph; attention: choices of `blocks.attention`."""
+    everywhere = nearby = blocks.rope_table(g, cfg.rope)
+    if cfg.local_rope is not None:
+        nearby = blocks.rope_table(g, cfg.local_rope)
     x = g.embed("token_embd.weight", cfg.vocab_size, cfg.dim)
     x = g.scale(x, math.sqrt(cfg.dim))  # (n, dim)
     for i in range(cfg.n_layers):
-        x = block(g, x, cfg, i, table)
+        x = block(g, x, cfg, i, nearby if cfg.window(i) else everywhere, **attention)
     x = g.rms_norm(g.output_rows(x), "output_norm.weight", cfg.norm_eps)  # (m, dim)
     logits = blocks.head(g, x, cfg)  # (m, vocab)
     if cfg.final_softcap:

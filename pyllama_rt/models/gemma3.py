@@ -6,13 +6,12 @@ Source: arXiv:2503.19786, section 2.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from pyllama_rt.graph.builder import Graph, GraphBuilder
 from pyllama_rt.metadata import MetadataReader
-from pyllama_rt.models import blocks, gemma2, gguf_config, hf_config, tables
+from pyllama_rt.models import gemma2, gguf_config, hf_config, tables
 from pyllama_rt.models.config import TransformerConfig
 from pyllama_rt.models.registry import Architecture, register
 from pyllama_rt.models.rope import Rope
@@ -69,21 +68,6 @@ def metadata(cfg: TransformerConfig) -> dict[str, Any]:
     return keys
 
 
-def build(cfg: TransformerConfig, g: GraphBuilder) -> Graph:
-    """The graph."""
-    everywhere, nearby = blocks.rope_table(g, cfg.rope), blocks.rope_table(g, cfg.local_rope)
-    x = g.embed("token_embd.weight", cfg.vocab_size, cfg.dim)
-    x = g.scale(x, math.sqrt(cfg.dim))  # (n, dim)
-    for i in range(cfg.n_layers):
-        table = nearby if cfg.window(i) else everywhere
-        x = gemma2.block(g, x, cfg, i, table, head_norms=True)
-    x = g.rms_norm(g.output_rows(x), "output_norm.weight", cfg.norm_eps)  # (m, dim)
-    logits = blocks.head(g, x, cfg)  # (m, vocab)
-    if cfg.final_softcap:
-        g.softcap(logits, cfg.final_softcap)
-    return blocks.finished(g)
-
-
 register(
     Architecture(
         name="gemma3",
@@ -100,6 +84,6 @@ register(
         },
         metadata=metadata,
         tensors=lambda _: TENSORS,
-        build=build,
+        build=partial(gemma2.build, head_norms=True),
     )
 )  # fmt: skip
