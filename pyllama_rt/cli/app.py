@@ -40,6 +40,7 @@ SUBCOMMANDS = {
     "split": "Split a GGUF file into several.",
     "merge": "Join the parts of a split GGUF model into one file.",
     "tokenize": "Show the tokens of a text.",
+    "perplexity": "Measure how well a model predicts a text.",
     "bench": "Measure how fast a model runs.",
     "doctor": "Check this installation and this machine.",
 }

@@ -1,0 +1,1 @@
+"""How good a model is on a text, and what its weights matter there."""
