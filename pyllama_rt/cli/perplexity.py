@@ -122,7 +122,7 @@ def perplexity(
         cut = options.windows(base)
         content = None if text is None else read_text(text)
         config = replace(options.config(), n_ctx=cut.n_ctx)
-        loaded = stack.enter_context(load_model(model, config, all_logits=True))
+        loaded = stack.enter_context(load_model(model, config))
         windows = _windows(loaded, content, cut, base)
         found = _measure(loaded, windows, base, save_logits)
     if as_json:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pyllama_rt.engine.load import Model
+from pyllama_rt.engine.memory import check_memory
 from pyllama_rt.engine.session import Session
 from pyllama_rt.evaluate.windows import Window, Windows
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+_LOGIT_BYTES = 4
 
 _BLOCK_ELEMENTS = 1 << 17
 """Logits that are worked on at a time, so that what is made of them stays in the caches."""
@@ -41,9 +44,13 @@ class ScoredRows:
 def scored_windows(model: Model, windows: Windows) -> Iterator[Iterator[ScoredRows]]:
     """The scored rows of each window in turn; they must be taken in order.
 
-    Raises: ConfigError for a model that gives vectors; NumericsError if the weights are damaged.
+    Raises: ConfigError for a model that gives vectors; ResourceError if memory is short;
+        NumericsError if the weights are damaged.
     """
     model.check_writes()
+    # Of a batch of rows, there and here; not of a whole context as for callers that keep them.
+    logits = 2 * min(model.config.n_batch, windows.n_ctx) * model.n_vocab * _LOGIT_BYTES
+    check_memory(replace(model.memory_need(all_logits=True), logits=logits), model.path)
     with Session(model) as session:
         for window in windows:
             yield _scored_rows(session, window)

@@ -13,7 +13,7 @@ from tiny_llama import write_tiny_llama
 from pyllama_rt.config import LoadConfig, RopeConfig
 from pyllama_rt.convert import convert_checkpoint
 from pyllama_rt.engine.load import load_model
-from pyllama_rt.errors import ConfigError, NumericsError
+from pyllama_rt.errors import ConfigError, NumericsError, ResourceError
 from pyllama_rt.evaluate import scored_rows
 from pyllama_rt.evaluate.estimate import exp_mean, mean, perplexity_of
 from pyllama_rt.evaluate.perplexity import measure_perplexity
@@ -55,7 +55,7 @@ def test_the_same_in_any_chunks_and_blocks(path: Path, monkeypatch: pytest.Monke
 
 def test_a_stretched_base_is_that_of_the_window(path: Path) -> None:
     # The last id of a window is not read, but it counts for the length.
-    config = LoadConfig(n_ctx=2100, rope=RopeConfig("adaptive"))
+    config = LoadConfig(n_ctx=4096, rope=RopeConfig("adaptive"))
     ids = [3 + i % 270 for i in range(2100)]
     with load_model(path, config) as model:
         windows = cut_windows(model.tokenizer, ids, WindowConfig(2100, stride=8))
@@ -63,6 +63,14 @@ def test_a_stretched_base_is_that_of_the_window(path: Path) -> None:
         logs, targets = plain_logs(model, windows)
     expected = exp_mean(-logs[np.arange(8), targets])
     assert found.value == pytest.approx(expected.value, rel=1e-12)
+
+
+def test_memory_that_is_not_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with load_model(path, LoadConfig(n_ctx=N_CTX)) as model:
+        windows = cut_windows(model.tokenizer, IDS, WindowConfig(N_CTX))
+        monkeypatch.setattr("pyllama_rt.engine.memory.available_bytes", lambda: 10_000)
+        with pytest.raises(ResourceError, match="not enough memory"):
+            measure_perplexity(model, windows)
 
 
 def test_damaged_weights_are_one_error(tmp_path: Path) -> None:
