@@ -2,7 +2,7 @@
 
 usage: python benchmarks/context_curve.py MODEL.gguf TEXT [--out DIR]
 
-Windows of each length stand one after the other in the text; the second half of each is scored.
+Perplexity as docs/quality.md defines it, without a stride.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from pyllama_rt.config import LoadConfig, RopeConfig
-from pyllama_rt.engine.load import load_model
-from pyllama_rt.engine.session import Session
+from pyllama_rt.engine.load import Model, load_model
 from pyllama_rt.errors import PyllamaRtError
+from pyllama_rt.evaluate.perplexity import measure_perplexity
+from pyllama_rt.evaluate.windows import WindowConfig, cut_windows, encode_text
 
 LENGTHS = (256, 512, 1024, 2048, 4096)
 STRETCH = 8  # of the longest length over the trained one of the demo model
@@ -34,24 +33,11 @@ N_SCORED = 16384
 """Tokens that each point scores, about."""
 
 
-def perplexity(session: Session, ids: list[int], length: int) -> float:
-    """exp of the mean loss over the second halves of as many windows as N_SCORED asks for."""
-    losses = []
-    bos = session.model.tokenizer.bos_id
-    for begin in range(0, len(ids) - length + 1, length):
-        window = ids[begin : begin + length]
-        if bos is not None:
-            window = [bos, *window[1:]]
-        session.truncate(0)
-        session.expect(length)
-        rows = session.eval(window, all_logits=True)[length // 2 - 1 : -1].astype(np.float64)
-        targets = np.array(window[length // 2 :])
-        largest = rows.max(axis=1)
-        total = np.log(np.exp(rows - largest[:, None]).sum(axis=1)) + largest
-        losses.append(total - rows[np.arange(len(targets)), targets])
-        if sum(map(len, losses)) >= N_SCORED:
-            break
-    return float(np.exp(np.concatenate(losses).mean()))
+def perplexity(model: Model, ids: list[int], n_ctx: int) -> float:
+    """Over as many windows as N_SCORED asks for."""
+    n_windows = -(-N_SCORED // (n_ctx - 1 - n_ctx // 2))
+    windows = cut_windows(model.tokenizer, ids, WindowConfig(n_ctx, limit=n_windows))
+    return measure_perplexity(model, windows).perplexity.value
 
 
 def draw(curves: dict[str, list[float]], title: str, out: Path) -> None:
@@ -95,10 +81,10 @@ def main() -> int:
     print("way         " + "".join(f"{n:>9}" for n in LENGTHS))
     for name, rope in WAYS.items():
         config = LoadConfig(n_ctx=max(LENGTHS), rope=rope)
-        with load_model(given.model, config) as model, Session(model) as session:
+        with load_model(given.model, config) as model:
             trained = model.model_config.n_ctx_train
-            ids = model.tokenizer.encode(text[: 8 * N_SCORED * 4], add_bos=False)
-            curves[name] = [perplexity(session, ids, n) for n in LENGTHS]
+            ids = encode_text(model.tokenizer, text[: 8 * N_SCORED * 4])
+            curves[name] = [perplexity(model, ids, n) for n in LENGTHS]
         print(f"{name:<12}" + "".join(f"{value:9.2f}" for value in curves[name]), flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     found = {"trained_context": trained, "lengths": LENGTHS, "perplexity": curves}
