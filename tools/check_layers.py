@@ -40,8 +40,9 @@ PYTHON_LAYERS: dict[str, set[str]] = {
     "chat": {*LEAVES, "tokenizer"},
     "engine": {*MODEL_SIDE, "_core"},
     "convert": {*LEAVES, "formats", "models", "quant", "tokenizer"},
+    "evaluate": {*MODEL_SIDE, "engine", "convert"},
     "compat": {*LEAVES, "engine", "chat", "tokenizer", "formats"},
-    "cli": {*MODEL_SIDE, "engine", "convert", "compat", ROOT_LAYER},
+    "cli": {*MODEL_SIDE, "engine", "convert", "evaluate", "compat", ROOT_LAYER},
     ROOT_LAYER: {*LEAVES, "compat"},
     "__main__": {"cli"},
 }

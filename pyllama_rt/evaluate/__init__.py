@@ -1,0 +1,1 @@
+"""Scores, divergence and importance: how well a model predicts a text."""
