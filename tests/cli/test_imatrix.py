@@ -111,39 +111,41 @@ def test_experts_without_tokens_are_told(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("line", "reason"),
     [
-        (),
-        ("m.gguf",),
-        ("-f", "text.txt"),
-        ("m.gguf", "-f", "text.txt"),
-        ("-o", "x.gguf"),
-        ("m.gguf", "-o", "x.gguf"),
-        ("--merge", "i.gguf", "-f", "text.txt", "-o", "x.gguf"),
-        ("m.gguf", "-f", "text.txt", "-o", "m.gguf"),
-        ("m.gguf", "-f", "text.txt", "-o", "text.txt"),
-        ("m.gguf", "-f", "text.txt", "-o", "no/folder.gguf"),
-        ("m.gguf", "-f", "text.txt", "-o", "."),
-        ("m.gguf", "-f", "absent.txt", "-o", "x.gguf"),
-        ("absent.gguf", "-f", "text.txt", "-o", "x.gguf"),
-        ("m.gguf", "-f", "text.txt", "-o", "x.gguf"),  # shorter than one window of 512
-        ("m.gguf", "-f", "text.txt", "-o", "x.gguf", "--ctx", "0"),
-        ("m.gguf", "-f", "text.txt", "-o", "x.gguf", "--windows", "0"),
-        ("m.gguf", "-f", "text.txt", "-o", "x.gguf", "--threads", "0"),
-        ("--merge", "absent.gguf", "-o", "x.gguf"),
-        ("--show", "i.gguf", "-o", "x.gguf"),
-        ("--show", "i.gguf", "--merge", "i.gguf"),
-        ("m.gguf", "--show", "i.gguf"),
-        ("--show", "absent.gguf"),
+        ("", "needs MODEL and -f TEXT"),
+        ("m.gguf", "needs MODEL and -f TEXT"),
+        ("-f text.txt", "needs MODEL and -f TEXT"),
+        ("-o x.gguf", "needs MODEL and -f TEXT"),
+        ("m.gguf -o x.gguf", "needs MODEL and -f TEXT"),
+        ("--merge i.gguf -f text.txt -o x.gguf", "needs MODEL and -f TEXT"),
+        ("m.gguf -f text.txt", "needs -o"),
+        ("--merge i.gguf", "needs -o"),
+        ("m.gguf -f text.txt --ctx 64 -o m.gguf", "replace its own input"),
+        ("m.gguf -f text.txt --ctx 64 -o text.txt", "replace its own input"),
+        ("m.gguf -f text.txt --ctx 64 -o no/folder.gguf", "a folder that exists"),
+        ("m.gguf -f text.txt --ctx 64 -o .", "a folder that exists"),
+        ("m.gguf -f absent.txt --ctx 64 -o x.gguf", "absent.txt: cannot open"),
+        ("absent.gguf -f text.txt --ctx 64 -o x.gguf", "absent.gguf: cannot open"),
+        ("m.gguf -f text.txt -o x.gguf", "one window"),
+        ("m.gguf -f text.txt -o x.gguf --ctx 0", "--ctx"),
+        ("m.gguf -f text.txt --ctx 64 -o x.gguf --windows 0", "--windows"),
+        ("m.gguf -f text.txt --ctx 64 -o x.gguf --threads 0", "--threads"),
+        ("--merge absent.gguf -o x.gguf", "absent.gguf: cannot open"),
+        ("--show i.gguf -o x.gguf", "--show takes one file"),
+        ("--show i.gguf --merge i.gguf", "--show takes one file"),
+        ("m.gguf --show i.gguf", "--show takes one file"),
+        ("--show absent.gguf", "absent.gguf: cannot open"),
     ],
 )
 def test_impossible_arguments_are_refused(
-    arguments: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+    line: str, reason: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     before = {path: path.read_bytes() for path in sorted(folder.iterdir())}
-    result = run(*arguments)
+    result = run(*line.split())
     assert isinstance(result.exception, ConfigError), result.output
+    assert reason in str(result.exception)
     assert "\n" not in str(result.exception)
     assert {path: path.read_bytes() for path in sorted(folder.iterdir())} == before
 

@@ -92,6 +92,7 @@ def test_another_reader_finds_what_was_written(tmp_path: Path) -> None:
     assert reader.fields["imatrix.chunk_count"].contents() == 2
     assert reader.fields["imatrix.chunk_size"].contents() == 10
     shapes = {t.name: (t.tensor_type.name, t.shape.tolist()) for t in reader.tensors}
+    assert [name.split(".")[2] for name in shapes] == ["attn_q"] * 2 + ["ffn_up_exps"] * 2
     assert shapes == {
         Q + ".in_sum2": ("F32", [6, 1]),
         Q + ".counts": ("F32", [1, 1]),
@@ -133,6 +134,8 @@ def test_means_for_a_weight() -> None:
     for shape in ((8, 7), (2, 8, 3), (4, 8, 3), (8, 12)):
         with pytest.raises(ConfigError, match=r"a\.gguf.*belongs to another model"):
             matrix.for_weight(EXPERTS, shape)
+    with pytest.raises(ConfigError, match="belongs to another model"):
+        flat.for_weight(EXPERTS, (3, 8, 5))
 
 
 def test_merging_adds() -> None:
