@@ -43,9 +43,10 @@ class Program:
             ]
         ],
         isa: str = "",
+        observe: bool = False,
     ) -> None:
         """
-        weights: rows of (name, type, rows, columns, buffer, byte offset).
+        weights: rows of (name, type, rows, columns, buffer, byte offset). observe: count what enters the matrices, for `tallies`.
         """
     def kv_bytes_per_cell(self, kv_type: str) -> int:
         """
@@ -71,6 +72,12 @@ class Program:
     ) -> numpy.typing.NDArray[numpy.float32]:
         """
         Runs rows and commits them to the cache; the logits (n_wanted, vocab) f32.
+        """
+    def tallies(
+        self,
+    ) -> list[tuple[str, numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.int64]]]:
+        """
+        What entered the matrices of an observing program in all steps so far, in the order in which they are used: (name, sums of squares (n_mats, cols), rows (n_mats,)). A step that raised may be counted in part.
         """
     @property
     def backend(self) -> str:

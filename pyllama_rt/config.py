@@ -120,7 +120,7 @@ class LoadConfig:
     of longer steps, None for `n_threads`. n_batch: rows per prefill step. kv_type: cache type.
     rope: what replaces the file's rotary positions. loras: adapters, added in order. embedding:
     give the last hidden states instead of logits. pooling: how they become one vector, None for
-    what the file says.
+    what the file says. observe: count what enters the matrices, for an importance matrix.
     """
 
     n_ctx: int | None = None
@@ -132,6 +132,7 @@ class LoadConfig:
     loras: tuple[LoraConfig, ...] = ()
     embedding: bool = False
     pooling: str | None = None
+    observe: bool = False
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/tensor_type.h"
 #include "core/thread_pool.h"
@@ -30,6 +31,12 @@ class WeightSource {
     virtual Weight get(const std::string& name, int64_t rows, int64_t cols) const = 0;
 };
 
+/// What an observing program has counted of the rows that enter some matrices.
+struct Tally {
+    std::vector<double> sums;     // (n_mats, cols): of squares
+    std::vector<int64_t> counts;  // (n_mats): rows
+};
+
 /// Rows of a step that belong to one sequence and stand together.
 struct Run {
     int64_t first_row;
@@ -51,6 +58,7 @@ struct StepContext {
     uint8_t* const* values;   // per value of the plan: rows of bytes_per_row
     uint8_t* const* scratch;  // per thread: the largest scratch_bytes of all operations
     uint8_t* shared;          // of all threads: the largest shared_bytes of all operations
+    Tally* tallies;           // of the plan's, added to as the step goes
 
     int64_t rows(Rows kind) const { return kind == Rows::kStep ? n_rows : n_outputs; }
 };

@@ -99,7 +99,7 @@ using WeightRow = std::tuple<std::string, std::string, int64_t, int64_t, py::buf
 
 std::unique_ptr<BoundProgram> make_program(const std::string& graph,
                                            const std::vector<WeightRow>& rows,
-                                           const std::string& isa) {
+                                           const std::string& isa, bool observe) {
     auto bound = std::make_unique<BoundProgram>();
     bound->weights = std::make_unique<BufferWeights>();
     for (const auto& [name, type, n_rows, n_cols, buffer, offset] : rows) {
@@ -114,7 +114,7 @@ std::unique_ptr<BoundProgram> make_program(const std::string& graph,
         return found->second;
     };
     bound->program =
-        std::make_unique<Program>(graph, *bound->weights, type_of, make_cpu_backend(isa));
+        std::make_unique<Program>(graph, *bound->weights, type_of, make_cpu_backend(isa), observe);
     return bound;
 }
 
@@ -141,6 +141,24 @@ py::array_t<float> step(BoundProgram& self, KvCache& cache, const Ids& ids,
         throw;
     }
     return out;
+}
+
+using TallyRow = std::tuple<std::string, py::array_t<double>, py::array_t<int64_t>>;
+
+std::vector<TallyRow> tallies(BoundProgram& self) {
+    std::vector<Tally> found;
+    {
+        const ReleasedGil free;  // a step that is running needs it to end
+        found = self.program->tallies();
+    }
+    std::vector<TallyRow> rows;
+    for (size_t i = 0; i < found.size(); ++i) {
+        const TallyPlan& plan = self.program->tally_plans()[i];
+        const py::array_t<double> sums({plan.n_mats, plan.cols}, found[i].sums.data());
+        const py::array_t<int64_t> counts(plan.n_mats, found[i].counts.data());
+        for (const std::string& name : plan.weights) rows.emplace_back(name, sums, counts);
+    }
+    return rows;
 }
 
 KvType kv_type(const std::string& name) {
@@ -184,10 +202,16 @@ void bind_program(py::module_& m) {
     bind_cache(cache);
     program
         .def(py::init(&make_program), py::arg("graph"), py::arg("weights"), py::arg("isa") = "",
-             "weights: rows of (name, type, rows, columns, buffer, byte offset).")
+             py::arg("observe") = false,
+             "weights: rows of (name, type, rows, columns, buffer, byte offset). observe: count "
+             "what enters the matrices, for `tallies`.")
         .def("step", &step, py::arg("cache"), py::arg("ids"), py::arg("sequences"),
              py::arg("wanted"), py::arg("n_threads"),
              "Runs rows and commits them to the cache; the logits (n_wanted, vocab) f32.")
+        .def("tallies", &tallies,
+             "What entered the matrices of an observing program in all steps so far, in the order "
+             "in which they are used: (name, sums of squares (n_mats, cols), rows (n_mats,)). A "
+             "step that raised may be counted in part.")
         .def(
             "scratch_bytes",
             [](const BoundProgram& self, int64_t n_rows, int64_t n_outputs, int n_threads,

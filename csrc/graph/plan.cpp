@@ -25,7 +25,7 @@ ValueFormat activation_format(TensorType type) {
 
 class Planner {
   public:
-    explicit Planner(const WeightTypeOf& type_of) : type_of_(type_of) {}
+    Planner(const WeightTypeOf& type_of, bool observe) : type_of_(type_of), observe_(observe) {}
 
     Plan run(const Graph& graph) {
         std::vector<int> renumbered;
@@ -34,7 +34,10 @@ class Planner {
             for (int& input : copy.inputs) input = renumbered[static_cast<size_t>(input)];
             if (copy.op == Op::linear || copy.op == Op::expert_linear) {
                 const ValueFormat format = activation_format(type_of_(copy.weights[0]));
-                copy.inputs[0] = in_format(copy.inputs[0], format);
+                const std::vector<int> read = copy.inputs;
+                copy.inputs[0] = in_format(read[0], format);
+                // Behind the copy: before it, the copy would have to wait for all threads.
+                if (observe_) tally(copy, read);
             }
             if (copy.op == Op::attention) {
                 copy.attributes["layer"] = std::to_string(n_layers_++);
@@ -65,6 +68,30 @@ class Planner {
         const int copy = append(std::move(node), format);
         copies_.emplace(key, copy);
         return copy;
+    }
+
+    /// Counts what `linear` reads from the float values `read`. Linears that read the same share a
+    /// tally.
+    void tally(const Node& linear, const std::vector<int>& read) {
+        const auto key = std::make_pair(read, linear.attributes);
+        const auto found = tallies_.find(key);
+        if (found != tallies_.end()) {
+            plan_.tallies[found->second].weights.push_back(linear.weights[0]);
+            return;
+        }
+        const size_t index = plan_.tallies.size();
+        tallies_.emplace(key, index);
+        const Value& source = plan_.values[static_cast<size_t>(read[0])];
+        int64_t n_mats = 1;
+        int64_t cols = source.width;
+        Node node{Op::tally, read, {}, linear.attributes, source.rows, 1};
+        if (linear.op == Op::expert_linear) {
+            n_mats = linear.integer("n_experts");
+            if (linear.integer("shared") == 0) cols /= linear.integer("n_used");
+        }
+        node.attributes["index"] = std::to_string(index);
+        plan_.tallies.push_back({{linear.weights[0]}, n_mats, cols});
+        append(std::move(node), ValueFormat::kF32);
     }
 
     /// Whether a thread may go on from node `before` to node `after`, which reads its result,
@@ -129,8 +156,10 @@ class Planner {
     }
 
     const WeightTypeOf& type_of_;
+    const bool observe_;
     Plan plan_;
     std::map<std::pair<int, ValueFormat>, int> copies_;
+    std::map<std::pair<std::vector<int>, std::map<std::string, std::string>>, size_t> tallies_;
     int n_layers_ = 0;
 };
 
@@ -151,8 +180,8 @@ int64_t activation_row_bytes(ValueFormat format, int64_t width) {
     return 0;
 }
 
-Plan make_plan(const Graph& graph, const WeightTypeOf& type_of) {
-    return Planner(type_of).run(graph);
+Plan make_plan(const Graph& graph, const WeightTypeOf& type_of, bool observe) {
+    return Planner(type_of, observe).run(graph);
 }
 
 }  // namespace plrt

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "core/tensor_type.h"
@@ -27,11 +28,19 @@ struct Slot {
     int64_t bytes_per_row;
 };
 
+/// What enters some matrices of one width: a node `tally` adds it up for all of them.
+struct TallyPlan {
+    std::vector<std::string> weights;  // names of the matrices, or stacks of experts
+    int64_t n_mats;                    // experts of a stack, else 1
+    int64_t cols;
+};
+
 struct Plan {
     std::vector<Node> nodes;    // inputs name values
     std::vector<Value> values;  // one a node
     std::vector<int> stages;    // one a node, ascending; a barrier stands between two stages
     std::vector<Slot> slots;
+    std::vector<TallyPlan> tallies;  // by the attribute "index" of their nodes
 };
 
 /// Type of the weight called `name`; the planner asks it of every first operand of a linear.
@@ -42,7 +51,8 @@ int64_t activation_row_bytes(ValueFormat format, int64_t width);
 
 /// Inserts quantize_rows before linears whose weights want it (once per value and format),
 /// numbers the attention nodes (attribute "layer"), groups nodes that need no barrier between them
-/// into stages, and assigns slots.
-Plan make_plan(const Graph& graph, const WeightTypeOf& type_of);
+/// into stages, and assigns slots. An observing plan also has a tally of what enters each linear,
+/// in float whatever the linear reads.
+Plan make_plan(const Graph& graph, const WeightTypeOf& type_of, bool observe = false);
 
 }  // namespace plrt

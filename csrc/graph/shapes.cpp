@@ -58,7 +58,8 @@ class NodeRules {
                            input(0).width == node_.width,
                        "rows m of an input of rows n and the same width");
                 break;
-            case Op::quantize_rows: break;  // never in a text: the planner makes it
+            case Op::quantize_rows:
+            case Op::tally: break;  // never in a text: the planner makes them
         }
     }
 

@@ -35,8 +35,8 @@ struct Program::Reservations {
 };
 
 Program::Program(std::string_view graph_text, const WeightSource& weights,
-                 const WeightTypeOf& type_of, std::unique_ptr<Backend> backend)
-    : plan_(make_plan(parse_graph(graph_text), type_of)),
+                 const WeightTypeOf& type_of, std::unique_ptr<Backend> backend, bool observe)
+    : plan_(make_plan(parse_graph(graph_text), type_of, observe)),
       backend_(std::move(backend)),
       kv_layouts_{make_kv_layout(plan_, KvType::kF32), make_kv_layout(plan_, KvType::kF16),
                   make_kv_layout(plan_, KvType::kQ8_0)},
@@ -56,6 +56,16 @@ Program::Program(std::string_view graph_text, const WeightSource& weights,
     require(plan_.values.back().rows == Rows::kOutput, ErrorKind::kFormat,
             "graph: expected output_rows before the last node");
     slots_.resize(plan_.slots.size());
+    for (const TallyPlan& tally : plan_.tallies) {  // as large as weights that are there by now
+        const auto n_mats = static_cast<size_t>(tally.n_mats);
+        tallies_.push_back({std::vector<double>(n_mats * static_cast<size_t>(tally.cols)),
+                            std::vector<int64_t>(n_mats)});
+    }
+}
+
+std::vector<Tally> Program::tallies() {
+    const std::lock_guard<std::mutex> no_step(mutex_);
+    return tallies_;
 }
 
 int64_t Program::shared_bytes(std::span<const Run> runs, int n_threads) const {
@@ -203,6 +213,7 @@ void Program::step(const Batch& batch, KvCache& cache, int n_threads,
     context.values = state.values.data();
     context.scratch = state.scratch.data();
     context.shared = shared_.data();
+    context.tallies = tallies_.data();
     run_nodes(context, n_threads, poll);
     check_outputs(state);
     for (size_t i = 0; i < state.runs.size(); ++i) {

@@ -27,9 +27,10 @@ struct Batch {
 
 class Program {
   public:
-    /// Binds every node of the graph. Throws Error(kFormat) if weights do not fit it.
+    /// Binds every node of the graph; an observing program counts what enters its matrices.
+    /// Throws Error(kFormat) if weights do not fit it.
     Program(std::string_view graph_text, const WeightSource& weights, const WeightTypeOf& type_of,
-            std::unique_ptr<Backend> backend);
+            std::unique_ptr<Backend> backend, bool observe = false);
 
     const Backend& backend() const { return *backend_; }
     /// Pages for keys and values of this graph.
@@ -39,6 +40,11 @@ class Program {
     /// Bytes of scratch memory for steps of at most n_rows rows, of which n_outputs want logits, in
     /// a sequence that grows to n_cells positions.
     int64_t scratch_bytes(int64_t n_rows, int64_t n_outputs, int n_threads, int64_t n_cells) const;
+
+    /// What an observing program has tallies of, and what they have counted in all steps so far; a
+    /// step that threw may be counted in part. One of the other for each.
+    const std::vector<TallyPlan>& tally_plans() const { return plan_.tallies; }
+    std::vector<Tally> tallies();
 
     /// Runs a batch and commits its rows to the cache; `poll` is called between nodes by the
     /// calling thread and cancels the step by returning true. Returns the outputs of the wanted
@@ -70,6 +76,7 @@ class Program {
     std::vector<AlignedBuffer> slots_;
     std::vector<AlignedBuffer> scratch_;
     AlignedBuffer shared_;
+    std::vector<Tally> tallies_;
     std::mutex mutex_;
 };
 

@@ -32,6 +32,7 @@ SUBCOMMANDS = {
     "chat": "Talk with a model.",
     "convert": "Write a checkpoint as a GGUF file.",
     "quantize": "Write a GGUF file again with its weights in fewer bits.",
+    "imatrix": "Measure which weights matter for a text.",
     "merge-tokenizer": "Extend a SentencePiece vocabulary by the pieces of another.",
     "merge-lora": "Write a model with LoRA adapters added to its weights.",
     "convert-lora": "Write a LoRA adapter as a GGUF file.",

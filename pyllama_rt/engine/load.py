@@ -236,7 +236,8 @@ def _bind_graph(file: GgufFile, model_config: TransformerConfig, config: LoadCon
         own = [(info.name, file, info) for info in file.tensors.values()]
         with _naming(file.path):
             rows = [_weight_row(*tensor) for tensor in (*own, *adapters.tensors)]
-            program = _core.Program(graph.to_text(), rows, env.forced_isa() or "")
+            isa = env.forced_isa() or ""
+            program = _core.Program(graph.to_text(), rows, isa, config.observe)
         stack.pop_all()
         return BoundGraph(graph, program, adapters)
 

@@ -18,6 +18,9 @@ from pyllama_rt.formats.gguf_types import TensorInfo
 from pyllama_rt.formats.tensor_types import WEIGHT_TYPES
 
 TYPE_KEY, ADAPTER = "general.type", "adapter"
+IMATRIX = "imatrix"
+"""`general.type` of importance matrices, which quant/importance_gguf.py reads."""
+
 KIND_KEY, LORA = "adapter.type", "lora"
 ALPHA_KEY = "adapter.lora.alpha"
 NORMS_KEY = "adapter.lora.base_norms_sha256"
@@ -29,6 +32,11 @@ EMBEDDING = "token_embd.weight"
 _INVOKED = "adapter.alora."
 
 A_SUFFIX, B_SUFFIX = ".lora_a", ".lora_b"
+
+_OTHER_USES = {
+    ADAPTER: "add it to its base with pyllama-rt merge-lora",
+    IMATRIX: "it is for pyllama-rt quantize --imatrix",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +161,11 @@ class GgufAdapter(Closing):
 
 
 def check_is_model(file: GgufFile) -> None:
-    """Raises FormatError for an adapter where a model is needed."""
-    if file.get_str(TYPE_KEY, None) == ADAPTER:
-        raise FormatError.at(
-            file.path,
-            TYPE_KEY,
-            expected="a model",
-            found=f"{ADAPTER!r}; add it to its base with pyllama-rt merge-lora",
-        )
+    """Raises FormatError for an adapter or an importance matrix where a model is needed."""
+    kind = file.get_str(TYPE_KEY, None)
+    use = _OTHER_USES.get(kind or "")
+    if use is not None:
+        raise FormatError.at(file.path, TYPE_KEY, expected="a model", found=f"{kind!r}; {use}")
 
 
 def norms_digest(norms: Iterable[tuple[str, bytes | memoryview]]) -> str:

@@ -196,11 +196,11 @@ class OwningBackend : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Program> TinyModel::program(const std::string& isa) const {
+std::unique_ptr<Program> TinyModel::program(const std::string& isa, bool observe) const {
     auto backend = std::make_unique<OwningBackend>(make_cpu_backend(isa), weights());
     const MemoryWeights& stored = backend->weights();
     const auto type_of_weight = [&](const std::string& name) { return stored.type_of(name); };
-    return std::make_unique<Program>(text(), stored, type_of_weight, std::move(backend));
+    return std::make_unique<Program>(text(), stored, type_of_weight, std::move(backend), observe);
 }
 
 TinyModel wide_model(TensorType type) {

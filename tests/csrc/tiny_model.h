@@ -55,7 +55,7 @@ struct TinyModel {
     int64_t dim() const { return n_heads * head_dim; }
     std::string text() const;
     MemoryWeights weights(uint64_t seed = 1) const;
-    std::unique_ptr<Program> program(const std::string& isa = "") const;
+    std::unique_ptr<Program> program(const std::string& isa = "", bool observe = false) const;
 };
 
 /// The model whose widths fit every weight type.

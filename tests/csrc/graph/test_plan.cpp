@@ -137,6 +137,57 @@ const Test copies_are_made_once("plan: one quantised copy for each value and for
     check_slots(plan);
 });
 
+const Test tallies_stand_before_linears(
+    "plan: an observing one counts what enters each linear", [] {
+        for (const TensorTypeInfo& type : tensor_types()) {
+            TinyModel model = wide_model(type.type);
+            model.n_layers = 2;
+            const auto type_of = [&](const std::string&) { return type.type; };
+            const Plan plan = make_plan(parse_graph(model.text()), type_of, true);
+            check_slots(plan);
+            check_stages(plan);
+            std::multiset<std::string> counted;
+            size_t n_tallies = 0;
+            for (const Node& node : plan.nodes) {
+                if (node.op == Op::linear)
+                    check(counted.count(node.weights[0]) == 1, "counted once");
+                if (node.op != Op::tally) continue;
+                check(node.integer("index") == static_cast<int64_t>(n_tallies), "in order");
+                const TallyPlan& tally = plan.tallies.at(n_tallies++);
+                const Value& input = plan.values[static_cast<size_t>(node.inputs[0])];
+                check(input.format == ValueFormat::kF32, "floats, whatever the linear reads");
+                check(tally.n_mats == 1 && tally.cols == input.width, "sizes");
+                counted.insert(tally.weights.begin(), tally.weights.end());
+            }
+            check(plan.tallies.size() == 2 * 4 + 1 && n_tallies == 9,
+                  "shared by q, k, v and gate, up");
+            check(counted.size() == 2 * 7 + 1, "every linear");
+            const Plan ordinary = plan_of(model);
+            check(ordinary.tallies.empty() && plan.stages.back() == ordinary.stages.back(),
+                  "no more barriers");
+        }
+    });
+
+const Test tallies_of_experts(
+    "plan: experts are counted apart, where the input or route differs", [] {
+        const std::string experts = " n_experts=4 n_used=2 shared=";
+        const std::string text =
+            "plrt-graph 1\n%0 = embed @e -> n 64\n%1 = linear %0 @router @- -> n 4\n"
+            "%2 = topk_route %1 n_used=2 -> n 4\n%3 = expert_linear %0 %2 @gate" +
+            experts + "1 -> n 64\n%4 = expert_linear %0 %2 @up" + experts +
+            "1 -> n 64\n%5 = silu_mul %3 %4 -> n 64\n%6 = expert_linear %5 %2 @down" + experts +
+            "0 -> n 128\n%7 = expert_sum %6 %2 n_used=2 -> n 64\n%8 = output_rows %7 -> m 64\n";
+        const Plan plan = make_plan(
+            parse_graph(text), [](const std::string&) { return TensorType::kQ8_0; }, true);
+        check_slots(plan);
+        check_stages(plan);
+        const std::vector<std::string> both = {"gate", "up"};
+        check(plan.tallies.size() == 3 && plan.tallies[0].n_mats == 1, "the router by itself");
+        check(plan.tallies[1].weights == both && plan.tallies[1].n_mats == 4,
+              "one input, one route");
+        check(plan.tallies[1].cols == 64 && plan.tallies[2].cols == 32, "columns of one expert");
+    });
+
 const Test layers_are_numbered("plan: attention nodes are numbered in order", [] {
     TinyModel model;
     model.n_layers = 3;

@@ -1,5 +1,6 @@
 /// Steps: the same bits however the work is cut, errors that leave nothing behind, any weights.
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -68,6 +69,34 @@ const Test chunks_and_threads("executor: chunks and threads change no bit, over 
         }
     }
 });
+
+const Test tallies(
+    "executor: what enters the matrices is counted, the same bits for all threads", [] {
+        for (const TensorType type : {TensorType::kF32, TensorType::kBF16, TensorType::kQ4_K}) {
+            const TinyModel model = wide_model(type);
+            const auto ids = prompt(130);
+            const Logits wanted_logits = read_fresh(*model.program(), ids);
+            std::vector<Tally> wanted;
+            for (int n_threads = 1; n_threads <= 5; ++n_threads) {
+                const auto program = model.program("", true);
+                check(program->tallies().at(0).counts == std::vector<int64_t>{0}, "none yet");
+                const size_t chunk = n_threads == 2 ? 7 : 1000;
+                check(same_bits(read_fresh(*program, ids, chunk, n_threads), wanted_logits),
+                      "the results are the ordinary ones");
+                const std::vector<Tally> found = program->tallies();
+                if (n_threads == 1) wanted = found;
+                check(found.size() == program->tally_plans().size() && found.size() == 5,
+                      "tallies");
+                for (size_t i = 0; i < found.size(); ++i) {
+                    check(found[i].counts == std::vector<int64_t>{130}, "rows");
+                    check(found[i].sums == wanted[i].sums, "sums");
+                    check(*std::min_element(found[i].sums.begin(), found[i].sums.end()) > 0,
+                          "columns");
+                }
+            }
+            check(model.program()->tallies().empty(), "an ordinary program counts nothing");
+        }
+    });
 
 const Test shared_tiles(
     "executor: few heads and many threads share out tiles, with the same bits", [] {
