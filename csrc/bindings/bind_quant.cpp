@@ -1,10 +1,13 @@
 /// quantize and dequantize on matrices; pyllama_rt/quant/codec.py prepares the arrays.
 
 #include <pybind11/numpy.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "bindings/bindings.h"
@@ -35,7 +38,7 @@ struct Position {
 
 /// Quantises all rows up to the first that the type cannot hold, whose position is returned.
 Position quantize_rows(const TensorTypeInfo& type, const float* x, uint8_t* out, int64_t n_rows,
-                       int64_t n_cols, int n_threads) {
+                       int64_t n_cols, const Guidance& guidance, int n_threads) {
     const int64_t stride = row_bytes(type.type, n_cols);
     std::mutex mutex;
     Position first_bad;
@@ -47,27 +50,45 @@ Position quantize_rows(const TensorTypeInfo& type, const float* x, uint8_t* out,
                 if (row < first_bad.row) first_bad = {row, col};
                 return;
             }
-            quantize_row(type.type, x + row * n_cols, out + row * stride, n_cols);
+            quantize_row(type.type, x + row * n_cols, out + row * stride, n_cols, guidance);
         }
     };
     parallel_for(n_threads, n_rows, rows_per_grain(n_cols), work);
     return first_bad;
 }
 
-py::array_t<uint8_t> quantize(const std::string& type_name,
-                              const py::array_t<float, py::array::c_style>& x, int n_threads) {
+using Floats = py::array_t<float, py::array::c_style>;
+
+std::unique_ptr<Feedback> make_feedback(const Floats& importance, const Floats& correlations,
+                                        int n_threads) {
+    const int64_t n = importance.size();
+    require(importance.ndim() == 1 && correlations.ndim() == 2 && correlations.shape(0) == n &&
+                correlations.shape(1) == Feedback::kWindow,
+            ErrorKind::kShape, "Feedback: expected n numbers and n x ", Feedback::kWindow,
+            " correlations, found ", n, " and another shape");
+    const ReleasedGil free;
+    return std::make_unique<Feedback>(importance.data(), correlations.data(), n, n_threads);
+}
+
+py::array_t<uint8_t> quantize(const std::string& type_name, const Floats& x, int n_threads,
+                              const std::optional<Floats>& importance, const Feedback* feedback) {
     require(x.ndim() == 2, ErrorKind::kShape, "quantize: expected a matrix, found ", x.ndim(),
             " dimensions");
     const TensorTypeInfo& type = info(type_name);
     const int64_t n_rows = x.shape(0);
     const int64_t n_cols = x.shape(1);
     py::array_t<uint8_t> out({n_rows, row_bytes(type.type, n_cols)});
+    require(!importance || (importance->ndim() == 1 && importance->size() == n_cols),
+            ErrorKind::kShape, "quantize: expected importance of ", n_cols, " columns");
+    require(feedback == nullptr || feedback->columns() == n_cols, ErrorKind::kShape,
+            "quantize: expected feedback of ", n_cols, " columns");
+    const Guidance guidance{importance ? importance->data() : nullptr, feedback};
     const float* source = x.data();
     uint8_t* target = out.mutable_data();
     Position bad;
     {
         const ReleasedGil free;
-        bad = quantize_rows(type, source, target, n_rows, n_cols, n_threads);
+        bad = quantize_rows(type, source, target, n_rows, n_cols, guidance, n_threads);
     }
     require(!bad.exists(), ErrorKind::kNumerics, "quantize: row ", bad.row, ", column ", bad.col,
             ": expected a finite number within the range of ", type.name, ", found ",
@@ -101,8 +122,14 @@ py::array_t<float> dequantize(const std::string& type_name,
 void bind_quant(py::module_& m) {
     m.def("default_threads", &default_threads,
           "Physical cores inside the affinity mask and the cgroup quota; at least 1.");
+    py::class_<Feedback>(m, "Feedback", "Rounding with feedback for the columns of a matrix.")
+        .def(py::init(&make_feedback), py::arg("importance").noconvert(),
+             py::arg("correlations").noconvert(), py::arg("n_threads"),
+             "importance: (n,) f32 mean squares. correlations: (n, 256) f32, each column's with "
+             "those of its window.");
     m.def("quantize", &quantize, py::arg("type"), py::arg("x").noconvert(), py::arg("n_threads"),
-          "(n_rows, n_cols) f32 to (n_rows, row_bytes) u8.");
+          py::arg("importance").noconvert() = py::none(), py::arg("feedback") = py::none(),
+          "(n_rows, n_cols) f32 to (n_rows, row_bytes) u8. importance: (n_cols,) f32.");
     m.def("dequantize", &dequantize, py::arg("type"), py::arg("blocks").noconvert(),
           py::arg("n_rows"), py::arg("n_cols"), py::arg("n_threads"),
           "Bytes of n_rows rows to (n_rows, n_cols) f32.");

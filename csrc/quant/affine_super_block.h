@@ -1,6 +1,6 @@
 #pragma once
 /// 256 elements in sub-blocks with integer scales and minima under two f16 scales:
-/// d * scale * code - dmin * min.
+/// d * scale * code - dmin * min. A Fit as encode_row.h wants it, but for the packing.
 
 #include <algorithm>
 #include <cfloat>
@@ -22,20 +22,22 @@ struct AffineSuperBlock {
     int mins[kSubBlocks] = {};
     float error = FLT_MAX;
 
-    Affine affine(int s) const { return affine(scales[s], mins[s]); }
-
-    /// Codes of sub-block s, (N,).
-    void codes(const Normalised<kSuperBlock>& in, int s, uint8_t* out) const {
-        const Affine fit = affine(s);
-        const float inverse = inverse_of(fit.scale);
-        for (int i = 0; i < N; ++i) {
-            const float level = (in.x[N * s + i] + fit.min) * inverse;
-            out[i] = static_cast<uint8_t>(nearest_integer(level, 0, MaxCode));
-        }
+    int code(int i, float x) const {
+        const Affine fit = affine(i / N);
+        return static_cast<int>(nearest_integer((x + fit.min) * inverse_of(fit.scale), 0, MaxCode));
+    }
+    float value(int i, int code) const {
+        const Affine fit = affine(i / N);
+        return fit.scale * static_cast<float>(code) - fit.min;
+    }
+    void stretch(float factor) {
+        d = d.times(factor);
+        dmin = dmin.times(factor);
     }
 
+  protected:
     /// Args: w: (256,) weights. first_step, step, n_steps: as in best_affine.
-    static AffineSuperBlock search(const Normalised<kSuperBlock>& in, const float* w,
+    static AffineSuperBlock best(const Normalised<kSuperBlock>& in, const float* w,
                                    float first_step, float step, int n_steps) {
         Affine wanted[kSubBlocks];
         Affine next;  // d and dmin to try
@@ -45,18 +47,20 @@ struct AffineSuperBlock {
             next.scale = std::max(next.scale, wanted[s].scale / Limit);
             next.min = std::max(next.min, wanted[s].min / Limit);
         }
-        AffineSuperBlock best;
+        AffineSuperBlock found;
         for (int i = 0; i < 3; ++i) {
             const AffineSuperBlock fit =
                 with_scales(in, w, wanted, in.round(next.scale), in.round(next.min));
-            if (fit.error >= best.error) break;
-            best = fit;
-            next = best.least_squares_scales(in, w);
+            if (fit.error >= found.error) break;
+            found = fit;
+            next = found.least_squares_scales(in, w);
         }
-        return best;
+        return found;
     }
 
   private:
+    Affine affine(int s) const { return affine(scales[s], mins[s]); }
+
     Affine affine(int scale, int min) const {
         return {d.value * static_cast<float>(scale), dmin.value * static_cast<float>(min)};
     }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/tensor_type.h"
+#include "quant/guidance.h"
 
 namespace plrt {
 
@@ -13,7 +14,8 @@ void dequantize_row(TensorType type, const void* blocks, float* out, int64_t n);
 
 /// Args: x: (n,), finite. blocks: row_bytes(type, n) bytes, of any alignment.
 /// Throws: Error(kShape) unless n is a multiple of the block size.
-void quantize_row(TensorType type, const float* x, void* blocks, int64_t n);
+void quantize_row(TensorType type, const float* x, void* blocks, int64_t n,
+                  const Guidance& guidance = {});
 
 /// Index of the first of (n,) floats that the type cannot hold, or -1: NaN and infinities, and
 /// numbers that F16 or BF16 would round to infinity. Block types clip numbers beyond their range.

@@ -4,10 +4,10 @@
 
 #include "core/blocks.h"
 #include "core/float_types.h"
-#include "quant/block_row.h"
-#include "quant/normalised.h"
+#include "quant/decode_row.h"
+#include "quant/encode_row.h"
 #include "quant/row_codecs.h"
-#include "quant/search.h"
+#include "quant/small_block_fits.h"
 #include "quant/symmetric_super_block.h"
 
 namespace plrt {
@@ -48,6 +48,7 @@ struct Iq4Codes {
 
     static float nearest(float value) { return kNearest.value[index(value)]; }
     static int code(float value) { return kNearest.code[index(value)]; }
+    static float value(int code) { return kIq4Values[code]; }
 };
 
 void decode_nl(const BlockIQ4_NL& block, float* out) {
@@ -58,24 +59,25 @@ void decode_nl(const BlockIQ4_NL& block, float* out) {
     }
 }
 
-void pack_codes(const float* x, float scale, uint8_t* qs) {
-    const float inverse = inverse_of(scale);
-    for (int i = 0; i < kHalf; ++i) {
-        const int low = Iq4Codes::code(x[i] * inverse);
-        const int high = Iq4Codes::code(x[i + kHalf] * inverse);
-        qs[i] = static_cast<uint8_t>(low | high << 4);
-    }
+/// Byte i holds codes i and i + 16.
+void pack_codes(const uint8_t* codes, uint8_t* qs) {
+    for (int i = 0; i < kHalf; ++i) qs[i] = static_cast<uint8_t>(codes[i] | codes[i + kHalf] << 4);
 }
 
-void encode_nl(const float* block_x, BlockIQ4_NL& block) {
-    const Normalised<kSmallBlock> in(block_x);
-    if (in.is_zero) return;
-    float w[kSmallBlock];
-    weigh<kSmallBlock>(in.x, w);
-    const RoundedScale d = in.round(best_scale<Iq4Codes, kSmallBlock>(in.x, w, 8, 2.0f));
-    block.d = d.bits;
-    pack_codes(in.x, d.value, block.qs);
-}
+struct IQ4_NLFormat {
+    using Block = BlockIQ4_NL;
+    static constexpr int kElements = kSmallBlock;
+
+    struct Fit : SymmetricBlock<Iq4Codes> {
+        static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
+            return {best(in, w, 8, 2.0f)};
+        }
+        void pack(const uint8_t* codes, BlockIQ4_NL& block) const {
+            block.d = d.bits;
+            pack_codes(codes, block.qs);
+        }
+    };
+};
 
 void decode_xs(const BlockIQ4_XS& block, float* out) {
     const float d = f16_to_f32(block.d);
@@ -91,27 +93,33 @@ void decode_xs(const BlockIQ4_XS& block, float* out) {
     }
 }
 
-void encode_xs(const float* block_x, BlockIQ4_XS& block) {
-    const Normalised<kSuperBlock> in(block_x);
-    if (in.is_zero) return;
-    float w[kSuperBlock];
-    weigh<kSuperBlock>(in.x, w);
-    const auto fit = SymmetricSuperBlock<Iq4Codes, 32, 32>::search(in, w, 8, 2.0f);
-    block.d = fit.d.bits;
-    for (int s = 0; s < 8; ++s) {
-        const int stored = fit.scales[s] + 32;
-        block.scales_l[s / 2] =
-            static_cast<uint8_t>(block.scales_l[s / 2] | (stored & 15) << (4 * (s % 2)));
-        block.scales_h = static_cast<uint16_t>(block.scales_h | (stored >> 4) << (2 * s));
-        pack_codes(in.x + 32 * s, fit.scale(s), block.qs + kHalf * s);
-    }
-}
+struct IQ4_XSFormat {
+    using Block = BlockIQ4_XS;
+    static constexpr int kElements = kSuperBlock;
+
+    struct Fit : SymmetricSuperBlock<Iq4Codes, 32, 32> {
+        static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
+            return {best(in, w, 8, 2.0f)};
+        }
+        void pack(const uint8_t* codes, BlockIQ4_XS& block) const {
+            block.d = d.bits;
+            for (int s = 0; s < 8; ++s) {
+                const int stored = scales[s] + 32;
+                uint8_t& low = block.scales_l[s / 2];
+                low = static_cast<uint8_t>(low | (stored & 15) << (4 * (s % 2)));
+                block.scales_h =
+                    static_cast<uint16_t>(block.scales_h | (stored >> 4) << (2 * s));
+                pack_codes(codes + 32 * s, block.qs + kHalf * s);
+            }
+        }
+    };
+};
 
 }  // namespace
 
 const RowCodec kIQ4_NLCodec{decode_row<BlockIQ4_NL, kSmallBlock, decode_nl>,
-                            encode_row<BlockIQ4_NL, kSmallBlock, encode_nl>};
+                            encode_row<IQ4_NLFormat>};
 const RowCodec kIQ4_XSCodec{decode_row<BlockIQ4_XS, kSuperBlock, decode_xs>,
-                            encode_row<BlockIQ4_XS, kSuperBlock, encode_xs>};
+                            encode_row<IQ4_XSFormat>};
 
 }  // namespace plrt

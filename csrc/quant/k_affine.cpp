@@ -3,8 +3,8 @@
 #include "core/blocks.h"
 #include "core/float_types.h"
 #include "quant/affine_super_block.h"
-#include "quant/block_row.h"
-#include "quant/normalised.h"
+#include "quant/decode_row.h"
+#include "quant/encode_row.h"
 #include "quant/row_codecs.h"
 
 namespace plrt {
@@ -24,23 +24,28 @@ void decode_q2_k(const BlockQ2_K& block, float* out) {
     }
 }
 
-void encode_q2_k(const float* x, BlockQ2_K& block) {
-    const Normalised<kSuperBlock> in(x);
-    if (in.is_zero) return;
-    float w[kSuperBlock];
-    weigh<kSuperBlock>(in.x, w);
-    const auto fit = AffineSuperBlock<3, 16, 15>::search(in, w, -0.5f, 0.1f, 15);
-    block.d = fit.d.bits;
-    block.dmin = fit.dmin.bits;
-    for (int s = 0; s < 16; ++s) {
-        block.scales[s] = static_cast<uint8_t>(fit.scales[s] | fit.mins[s] << 4);
-        uint8_t codes[16];
-        fit.codes(in, s, codes);
-        uint8_t* qs = block.qs + 32 * (s / 8) + 16 * (s % 2);
-        const int shift = 2 * (s / 2 % 4);
-        for (int i = 0; i < 16; ++i) qs[i] = static_cast<uint8_t>(qs[i] | codes[i] << shift);
-    }
-}
+struct Q2_KFormat {
+    using Block = BlockQ2_K;
+    static constexpr int kElements = kSuperBlock;
+
+    struct Fit : AffineSuperBlock<3, 16, 15> {
+        static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
+            return {best(in, w, -0.5f, 0.1f, 15)};
+        }
+        void pack(const uint8_t* codes, BlockQ2_K& block) const {
+            block.d = d.bits;
+            block.dmin = dmin.bits;
+            for (int s = 0; s < 16; ++s) {
+                block.scales[s] = static_cast<uint8_t>(scales[s] | mins[s] << 4);
+                uint8_t* qs = block.qs + 32 * (s / 8) + 16 * (s % 2);
+                const int shift = 2 * (s / 2 % 4);
+                for (int i = 0; i < 16; ++i) {
+                    qs[i] = static_cast<uint8_t>(qs[i] | codes[16 * s + i] << shift);
+                }
+            }
+        }
+    };
+};
 
 /// Scale and minimum of sub-block s from the 12 bytes of Q4_K and Q5_K: six bits each, the upper
 /// two bits of the last four stored above the six bits of the first four.
@@ -79,23 +84,28 @@ void decode_q4_k(const BlockQ4_K& block, float* out) {
     }
 }
 
-void encode_q4_k(const float* x, BlockQ4_K& block) {
-    const Normalised<kSuperBlock> in(x);
-    if (in.is_zero) return;
-    float w[kSuperBlock];
-    weigh<kSuperBlock>(in.x, w);
-    const auto fit = AffineSuperBlock<15, 32, 63>::search(in, w, -1.0f, 0.1f, 20);
-    block.d = fit.d.bits;
-    block.dmin = fit.dmin.bits;
-    pack_scales_mins(fit.scales, fit.mins, block.scales);
-    for (int s = 0; s < 8; ++s) {
-        uint8_t codes[32];
-        fit.codes(in, s, codes);
-        uint8_t* qs = block.qs + 32 * (s / 2);
-        const int shift = 4 * (s % 2);
-        for (int i = 0; i < 32; ++i) qs[i] = static_cast<uint8_t>(qs[i] | codes[i] << shift);
-    }
-}
+struct Q4_KFormat {
+    using Block = BlockQ4_K;
+    static constexpr int kElements = kSuperBlock;
+
+    struct Fit : AffineSuperBlock<15, 32, 63> {
+        static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
+            return {best(in, w, -1.0f, 0.1f, 20)};
+        }
+        void pack(const uint8_t* codes, BlockQ4_K& block) const {
+            block.d = d.bits;
+            block.dmin = dmin.bits;
+            pack_scales_mins(scales, mins, block.scales);
+            for (int s = 0; s < 8; ++s) {
+                uint8_t* qs = block.qs + 32 * (s / 2);
+                const int shift = 4 * (s % 2);
+                for (int i = 0; i < 32; ++i) {
+                    qs[i] = static_cast<uint8_t>(qs[i] | codes[32 * s + i] << shift);
+                }
+            }
+        }
+    };
+};
 
 void decode_q5_k(const BlockQ5_K& block, float* out) {
     const float d = f16_to_f32(block.d);
@@ -115,34 +125,38 @@ void decode_q5_k(const BlockQ5_K& block, float* out) {
     }
 }
 
-void encode_q5_k(const float* x, BlockQ5_K& block) {
-    const Normalised<kSuperBlock> in(x);
-    if (in.is_zero) return;
-    float w[kSuperBlock];
-    weigh<kSuperBlock>(in.x, w);
-    const auto fit = AffineSuperBlock<31, 32, 63>::search(in, w, -0.5f, 0.1f, 15);
-    block.d = fit.d.bits;
-    block.dmin = fit.dmin.bits;
-    pack_scales_mins(fit.scales, fit.mins, block.scales);
-    for (int s = 0; s < 8; ++s) {
-        uint8_t codes[32];
-        fit.codes(in, s, codes);
-        uint8_t* qs = block.qs + 32 * (s / 2);
-        const int shift = 4 * (s % 2);
-        for (int i = 0; i < 32; ++i) {
-            qs[i] = static_cast<uint8_t>(qs[i] | (codes[i] & 15) << shift);
-            block.qh[i] = static_cast<uint8_t>(block.qh[i] | (codes[i] >> 4) << s);
+struct Q5_KFormat {
+    using Block = BlockQ5_K;
+    static constexpr int kElements = kSuperBlock;
+
+    struct Fit : AffineSuperBlock<31, 32, 63> {
+        static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
+            return {best(in, w, -0.5f, 0.1f, 15)};
         }
-    }
-}
+        void pack(const uint8_t* codes, BlockQ5_K& block) const {
+            block.d = d.bits;
+            block.dmin = dmin.bits;
+            pack_scales_mins(scales, mins, block.scales);
+            for (int s = 0; s < 8; ++s) {
+                uint8_t* qs = block.qs + 32 * (s / 2);
+                const int shift = 4 * (s % 2);
+                for (int i = 0; i < 32; ++i) {
+                    const int code = codes[32 * s + i];
+                    qs[i] = static_cast<uint8_t>(qs[i] | (code & 15) << shift);
+                    block.qh[i] = static_cast<uint8_t>(block.qh[i] | (code >> 4) << s);
+                }
+            }
+        }
+    };
+};
 
 }  // namespace
 
 const RowCodec kQ2_KCodec{decode_row<BlockQ2_K, kSuperBlock, decode_q2_k>,
-                          encode_row<BlockQ2_K, kSuperBlock, encode_q2_k>};
+                          encode_row<Q2_KFormat>};
 const RowCodec kQ4_KCodec{decode_row<BlockQ4_K, kSuperBlock, decode_q4_k>,
-                          encode_row<BlockQ4_K, kSuperBlock, encode_q4_k>};
+                          encode_row<Q4_KFormat>};
 const RowCodec kQ5_KCodec{decode_row<BlockQ5_K, kSuperBlock, decode_q5_k>,
-                          encode_row<BlockQ5_K, kSuperBlock, encode_q5_k>};
+                          encode_row<Q5_KFormat>};
 
 }  // namespace plrt

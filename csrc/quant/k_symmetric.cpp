@@ -2,22 +2,13 @@
 
 #include "core/blocks.h"
 #include "core/float_types.h"
-#include "quant/block_row.h"
-#include "quant/normalised.h"
+#include "quant/decode_row.h"
+#include "quant/encode_row.h"
 #include "quant/row_codecs.h"
 #include "quant/symmetric_super_block.h"
 
 namespace plrt {
 namespace {
-
-/// Codes of one sub-block of 16, counted from 0.
-template <class Codes>
-void sub_block_codes(const float* x, float scale, uint8_t* codes) {
-    const float inverse = inverse_of(scale);
-    for (int i = 0; i < 16; ++i) {
-        codes[i] = static_cast<uint8_t>(Codes::nearest(x[i] * inverse) - Codes::kLow);
-    }
-}
 
 /// Six-bit scales, 32 added: four bits in the first eight bytes, two bits in the last four.
 int unpack_q3_k_scale(const uint8_t* packed, int s) {
@@ -48,27 +39,30 @@ void decode_q3_k(const BlockQ3_K& block, float* out) {
     }
 }
 
-void encode_q3_k(const float* x, BlockQ3_K& block) {
-    using Codes = IntegerCodes<-4, 3>;
-    const Normalised<kSuperBlock> in(x);
-    if (in.is_zero) return;
-    float w[kSuperBlock];
-    weigh<kSuperBlock>(in.x, w);
-    const auto fit = SymmetricSuperBlock<Codes, 16, 32>::search(in, w, 9, 0.1f);
-    block.d = fit.d.bits;
-    for (int s = 0; s < 16; ++s) {
-        pack_q3_k_scale(fit.scales[s], s, block.scales);
-        uint8_t codes[16];
-        sub_block_codes<Codes>(in.x + 16 * s, fit.scale(s), codes);
-        uint8_t* qs = block.qs + 32 * (s / 8) + 16 * (s % 2);
-        uint8_t* hmask = block.hmask + 16 * (s % 2);
-        const int shift = 2 * (s / 2 % 4);
-        for (int i = 0; i < 16; ++i) {
-            qs[i] = static_cast<uint8_t>(qs[i] | (codes[i] & 3) << shift);
-            hmask[i] = static_cast<uint8_t>(hmask[i] | (codes[i] >> 2) << (s / 2));
+struct Q3_KFormat {
+    using Block = BlockQ3_K;
+    static constexpr int kElements = kSuperBlock;
+
+    struct Fit : SymmetricSuperBlock<IntegerCodes<-4, 3>, 16, 32> {
+        static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
+            return {best(in, w, 9, 0.1f)};
         }
-    }
-}
+        void pack(const uint8_t* codes, BlockQ3_K& block) const {
+            block.d = d.bits;
+            for (int s = 0; s < 16; ++s) {
+                pack_q3_k_scale(scales[s], s, block.scales);
+                uint8_t* qs = block.qs + 32 * (s / 8) + 16 * (s % 2);
+                uint8_t* hmask = block.hmask + 16 * (s % 2);
+                const int shift = 2 * (s / 2 % 4);
+                for (int i = 0; i < 16; ++i) {
+                    const int code = codes[16 * s + i];
+                    qs[i] = static_cast<uint8_t>(qs[i] | (code & 3) << shift);
+                    hmask[i] = static_cast<uint8_t>(hmask[i] | (code >> 2) << (s / 2));
+                }
+            }
+        }
+    };
+};
 
 void decode_q6_k(const BlockQ6_K& block, float* out) {
     const float d = f16_to_f32(block.d);
@@ -85,33 +79,36 @@ void decode_q6_k(const BlockQ6_K& block, float* out) {
     }
 }
 
-void encode_q6_k(const float* x, BlockQ6_K& block) {
-    using Codes = IntegerCodes<-32, 31>;
-    const Normalised<kSuperBlock> in(x);
-    if (in.is_zero) return;
-    float w[kSuperBlock];
-    weigh<kSuperBlock>(in.x, w);
-    const auto fit = SymmetricSuperBlock<Codes, 16, 128>::search(in, w, 9, 0.1f);
-    block.d = fit.d.bits;
-    for (int s = 0; s < 16; ++s) {
-        block.scales[s] = static_cast<int8_t>(fit.scales[s]);
-        uint8_t codes[16];
-        sub_block_codes<Codes>(in.x + 16 * s, fit.scale(s), codes);
-        const int group = s / 2 % 4;
-        uint8_t* ql = block.ql + 64 * (s / 8) + 32 * (group % 2) + 16 * (s % 2);
-        uint8_t* qh = block.qh + 32 * (s / 8) + 16 * (s % 2);
-        for (int i = 0; i < 16; ++i) {
-            ql[i] = static_cast<uint8_t>(ql[i] | (codes[i] & 15) << (4 * (group / 2)));
-            qh[i] = static_cast<uint8_t>(qh[i] | (codes[i] >> 4) << (2 * group));
+struct Q6_KFormat {
+    using Block = BlockQ6_K;
+    static constexpr int kElements = kSuperBlock;
+
+    struct Fit : SymmetricSuperBlock<IntegerCodes<-32, 31>, 16, 128> {
+        static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
+            return {best(in, w, 9, 0.1f)};
         }
-    }
-}
+        void pack(const uint8_t* codes, BlockQ6_K& block) const {
+            block.d = d.bits;
+            for (int s = 0; s < 16; ++s) {
+                block.scales[s] = static_cast<int8_t>(scales[s]);
+                const int group = s / 2 % 4;
+                uint8_t* ql = block.ql + 64 * (s / 8) + 32 * (group % 2) + 16 * (s % 2);
+                uint8_t* qh = block.qh + 32 * (s / 8) + 16 * (s % 2);
+                for (int i = 0; i < 16; ++i) {
+                    const int code = codes[16 * s + i];
+                    ql[i] = static_cast<uint8_t>(ql[i] | (code & 15) << (4 * (group / 2)));
+                    qh[i] = static_cast<uint8_t>(qh[i] | (code >> 4) << (2 * group));
+                }
+            }
+        }
+    };
+};
 
 }  // namespace
 
 const RowCodec kQ3_KCodec{decode_row<BlockQ3_K, kSuperBlock, decode_q3_k>,
-                          encode_row<BlockQ3_K, kSuperBlock, encode_q3_k>};
+                          encode_row<Q3_KFormat>};
 const RowCodec kQ6_KCodec{decode_row<BlockQ6_K, kSuperBlock, decode_q6_k>,
-                          encode_row<BlockQ6_K, kSuperBlock, encode_q6_k>};
+                          encode_row<Q6_KFormat>};
 
 }  // namespace plrt

@@ -10,12 +10,6 @@
 
 namespace plrt {
 
-/// An f16 scale as it is stored, and its value in the units of the block it belongs to.
-struct RoundedScale {
-    uint16_t bits;
-    float value;
-};
-
 /// Nearest f16, but away from zero among subnormals: they are so coarse that a scale rounded down
 /// could not reach the largest element, whereas integer sub-scales and codes absorb one that is
 /// too large. Never infinite.
@@ -25,6 +19,23 @@ inline uint16_t scale_to_f16(float scale) {
     if ((bits & 0x7fffu) < 0x400u && std::fabs(f16_to_f32(bits)) < std::fabs(scale)) ++bits;
     return bits;
 }
+
+/// An f16 scale as it is stored, and its value in the units of the block it belongs to.
+struct RoundedScale {
+    uint16_t bits;
+    float value;
+    float unit;  // of the block
+
+    static RoundedScale of(float value, float unit) {
+        const uint16_t bits = scale_to_f16(value * unit);
+        return {bits, f16_to_f32(bits) / unit, unit};
+    }
+    /// Subnormal scales stay: their steps are larger than what a factor near 1 asks for.
+    RoundedScale times(float factor) const {
+        const bool is_subnormal = (bits & 0x7fffu) < 0x400u;
+        return is_subnormal ? *this : of(value * factor, unit);
+    }
+};
 
 /// N elements times a power of two that brings the largest magnitude near 1, so that no square or
 /// quotient of a search overflows or underflows. Exact, so it changes no result.
@@ -44,10 +55,7 @@ struct Normalised {
         for (int i = 0; i < N; ++i) x[i] = block[i] * inverse;
     }
 
-    RoundedScale round(float scale) const {
-        const uint16_t bits = scale_to_f16(scale * unit);
-        return {bits, f16_to_f32(bits) / unit};
-    }
+    RoundedScale round(float scale) const { return RoundedScale::of(scale, unit); }
 };
 
 }  // namespace plrt

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 
+#include "quant/guidance.h"
+
 namespace plrt {
 
 using DequantizeRow = void (*)(const void* blocks, float* out, int64_t n);
-using QuantizeRow = void (*)(const float* x, void* blocks, int64_t n);
+using QuantizeRow = void (*)(const float* x, void* blocks, int64_t n, const Guidance& guidance);
 
 struct RowCodec {
     DequantizeRow dequantize;

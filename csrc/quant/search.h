@@ -32,17 +32,6 @@ struct Terms {
     }
 };
 
-/// Weights of a block's elements without knowledge of the activations: sqrt(mean(x^2) + x^2).
-/// Between equal weights (least error of the numbers) and x^2 (large numbers kept best); on a
-/// trained model it lost less than either (divergence of the output from the float model's).
-template <int N>
-void weigh(const float* x, float* w) {
-    Terms<N> squares;
-    for (int i = 0; i < N; ++i) squares.at[i] = x[i] * x[i];
-    const float mean = squares.total() / N;
-    for (int i = 0; i < N; ++i) w[i] = std::sqrt(mean + squares.at[i]);
-}
-
 /// Nearest integer in [low, high], ties to even, as a float; NaN gives `low`. The bounds must be
 /// small: adding 1.5 * 2^23 leaves no room for a fraction.
 inline float nearest_integer(float value, float low, float high) {
@@ -60,6 +49,8 @@ template <int Low, int High>
 struct IntegerCodes {
     static constexpr float kLow = Low;  // value of largest magnitude
     static float nearest(float value) { return nearest_integer(value, Low, High); }
+    static int code(float value) { return static_cast<int>(nearest(value)) - Low; }
+    static float value(int code) { return static_cast<float>(code + Low); }
 };
 
 /// Element of the largest magnitude, with its sign.

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "core/blocks.h"
 #include "core/float_types.h"
-#include "quant/block_row.h"
-#include "quant/normalised.h"
+#include "quant/decode_row.h"
+#include "quant/encode_row.h"
 #include "quant/row_codecs.h"
-#include "quant/search.h"
+#include "quant/small_block_fits.h"
 
 namespace plrt {
 namespace {
@@ -55,57 +56,26 @@ void decode_affine(uint16_t d_bits, uint16_t m_bits, const uint8_t* codes, float
     for (int i = 0; i < kSmallBlock; ++i) out[i] = d * static_cast<float>(codes[i]) + m;
 }
 
-/// Codes 0 … 2 * Offset - 1 for d * (code - Offset). Returns the bits of d.
-template <int Offset>
-uint16_t encode_symmetric(const float* block, uint8_t* codes) {
-    using Codes = IntegerCodes<-Offset, Offset - 1>;
-    const Normalised<kSmallBlock> in(block);
-    std::fill_n(codes, kSmallBlock, static_cast<uint8_t>(Offset));
-    if (in.is_zero) return 0;
-    float w[kSmallBlock];
-    weigh<kSmallBlock>(in.x, w);
-    const RoundedScale d = in.round(best_scale<Codes, kSmallBlock>(in.x, w, 9, 0.1f));
-    const float inverse = inverse_of(d.value);
-    for (int i = 0; i < kSmallBlock; ++i) {
-        codes[i] = static_cast<uint8_t>(Codes::nearest(in.x[i] * inverse) + Offset);
-    }
-    return d.bits;
-}
-
-struct AffineBits {
-    uint16_t d = 0;
-    uint16_t m = 0;
-};
-
-/// Codes 0 … MaxCode for d * code + m.
-template <int MaxCode>
-AffineBits encode_affine(const float* block, uint8_t* codes) {
-    const Normalised<kSmallBlock> in(block);
-    std::fill_n(codes, kSmallBlock, uint8_t{0});
-    if (in.is_zero) return {};
-    float w[kSmallBlock];
-    weigh<kSmallBlock>(in.x, w);
-    const Affine fit = best_affine<MaxCode, kSmallBlock>(in.x, w, -0.5f, 0.1f, 15, false);
-    const RoundedScale d = in.round(fit.scale);
-    const RoundedScale m = in.round(-fit.min);
-    const float inverse = inverse_of(d.value);
-    for (int i = 0; i < kSmallBlock; ++i) {
-        codes[i] = static_cast<uint8_t>(nearest_integer((in.x[i] - m.value) * inverse, 0, MaxCode));
-    }
-    return {d.bits, m.bits};
-}
-
 void decode_q4_0(const BlockQ4_0& block, float* out) {
     uint8_t codes[kSmallBlock];
     unpack_nibbles(block.qs, codes);
     decode_symmetric(block.d, codes, 8, out);
 }
 
-void encode_q4_0(const float* x, BlockQ4_0& block) {
-    uint8_t codes[kSmallBlock];
-    block.d = encode_symmetric<8>(x, codes);
-    pack_nibbles(codes, block.qs);
-}
+struct Q4_0Format {
+    using Block = BlockQ4_0;
+    static constexpr int kElements = kSmallBlock;
+
+    struct Fit : SymmetricBlock<IntegerCodes<-8, 7>> {
+        static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
+            return {best(in, w, 9, 0.1f)};
+        }
+        void pack(const uint8_t* codes, BlockQ4_0& block) const {
+            block.d = d.bits;
+            pack_nibbles(codes, block.qs);
+        }
+    };
+};
 
 void decode_q4_1(const BlockQ4_1& block, float* out) {
     uint8_t codes[kSmallBlock];
@@ -113,13 +83,21 @@ void decode_q4_1(const BlockQ4_1& block, float* out) {
     decode_affine(block.d, block.m, codes, out);
 }
 
-void encode_q4_1(const float* x, BlockQ4_1& block) {
-    uint8_t codes[kSmallBlock];
-    const AffineBits bits = encode_affine<15>(x, codes);
-    block.d = bits.d;
-    block.m = bits.m;
-    pack_nibbles(codes, block.qs);
-}
+struct Q4_1Format {
+    using Block = BlockQ4_1;
+    static constexpr int kElements = kSmallBlock;
+
+    struct Fit : AffineBlock<15> {
+        static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
+            return {best(in, w, -0.5f, 0.1f, 15)};
+        }
+        void pack(const uint8_t* codes, BlockQ4_1& block) const {
+            block.d = d.bits;
+            block.m = m.bits;
+            pack_nibbles(codes, block.qs);
+        }
+    };
+};
 
 void decode_q5_0(const BlockQ5_0& block, float* out) {
     uint8_t codes[kSmallBlock];
@@ -128,12 +106,21 @@ void decode_q5_0(const BlockQ5_0& block, float* out) {
     decode_symmetric(block.d, codes, 16, out);
 }
 
-void encode_q5_0(const float* x, BlockQ5_0& block) {
-    uint8_t codes[kSmallBlock];
-    block.d = encode_symmetric<16>(x, codes);
-    pack_nibbles(codes, block.qs);
-    pack_fifth_bits(codes, block.qh);
-}
+struct Q5_0Format {
+    using Block = BlockQ5_0;
+    static constexpr int kElements = kSmallBlock;
+
+    struct Fit : SymmetricBlock<IntegerCodes<-16, 15>> {
+        static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
+            return {best(in, w, 9, 0.1f)};
+        }
+        void pack(const uint8_t* codes, BlockQ5_0& block) const {
+            block.d = d.bits;
+            pack_nibbles(codes, block.qs);
+            pack_fifth_bits(codes, block.qh);
+        }
+    };
+};
 
 void decode_q5_1(const BlockQ5_1& block, float* out) {
     uint8_t codes[kSmallBlock];
@@ -142,14 +129,22 @@ void decode_q5_1(const BlockQ5_1& block, float* out) {
     decode_affine(block.d, block.m, codes, out);
 }
 
-void encode_q5_1(const float* x, BlockQ5_1& block) {
-    uint8_t codes[kSmallBlock];
-    const AffineBits bits = encode_affine<31>(x, codes);
-    block.d = bits.d;
-    block.m = bits.m;
-    pack_nibbles(codes, block.qs);
-    pack_fifth_bits(codes, block.qh);
-}
+struct Q5_1Format {
+    using Block = BlockQ5_1;
+    static constexpr int kElements = kSmallBlock;
+
+    struct Fit : AffineBlock<31> {
+        static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
+            return {best(in, w, -0.5f, 0.1f, 15)};
+        }
+        void pack(const uint8_t* codes, BlockQ5_1& block) const {
+            block.d = d.bits;
+            block.m = m.bits;
+            pack_nibbles(codes, block.qs);
+            pack_fifth_bits(codes, block.qh);
+        }
+    };
+};
 
 void decode_q8_0(const BlockQ8_0& block, float* out) {
     const float d = f16_to_f32(block.d);
@@ -178,17 +173,27 @@ void encode_q8_0(const float* x, BlockQ8_0& block) {
     for (int i = 0; i < kSmallBlock; ++i) block.qs[i] = round_to_int8(x[i] * inverse);
 }
 
+/// Without guidance: codes this fine leave nothing for it to do.
+void encode_row_q8_0(const float* x, void* blocks, int64_t n, const Guidance& /*guidance*/) {
+    auto* target = static_cast<uint8_t*>(blocks);
+    for (int64_t i = 0; i < n; i += kSmallBlock, target += sizeof(BlockQ8_0)) {
+        BlockQ8_0 block{};
+        encode_q8_0(x + i, block);
+        std::memcpy(target, &block, sizeof(block));
+    }
+}
+
 }  // namespace
 
 const RowCodec kQ4_0Codec{decode_row<BlockQ4_0, kSmallBlock, decode_q4_0>,
-                          encode_row<BlockQ4_0, kSmallBlock, encode_q4_0>};
+                          encode_row<Q4_0Format>};
 const RowCodec kQ4_1Codec{decode_row<BlockQ4_1, kSmallBlock, decode_q4_1>,
-                          encode_row<BlockQ4_1, kSmallBlock, encode_q4_1>};
+                          encode_row<Q4_1Format>};
 const RowCodec kQ5_0Codec{decode_row<BlockQ5_0, kSmallBlock, decode_q5_0>,
-                          encode_row<BlockQ5_0, kSmallBlock, encode_q5_0>};
+                          encode_row<Q5_0Format>};
 const RowCodec kQ5_1Codec{decode_row<BlockQ5_1, kSmallBlock, decode_q5_1>,
-                          encode_row<BlockQ5_1, kSmallBlock, encode_q5_1>};
+                          encode_row<Q5_1Format>};
 const RowCodec kQ8_0Codec{decode_row<BlockQ8_0, kSmallBlock, decode_q8_0>,
-                          encode_row<BlockQ8_0, kSmallBlock, encode_q8_0>};
+                          encode_row_q8_0};
 
 }  // namespace plrt

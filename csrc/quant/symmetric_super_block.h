@@ -1,5 +1,6 @@
 #pragma once
 /// 256 elements in sub-blocks with signed integer scales under one f16 scale: d * scale * code.
+/// A Fit as encode_row.h wants it, but for the packing.
 
 #include <algorithm>
 #include <cfloat>
@@ -20,28 +21,33 @@ struct SymmetricSuperBlock {
     int scales[kSubBlocks] = {};
     float error = FLT_MAX;
 
-    float scale(int s) const { return d.value * static_cast<float>(scales[s]); }
+    int code(int i, float x) const { return Codes::code(x * inverse_of(scale(i / N))); }
+    float value(int i, int code) const { return scale(i / N) * Codes::value(code); }
+    void stretch(float factor) { d = d.times(factor); }
 
+  protected:
     /// Args: w: (256,) weights. n_steps, step: as in best_scale.
-    static SymmetricSuperBlock search(const Normalised<kSuperBlock>& in, const float* w,
+    static SymmetricSuperBlock best(const Normalised<kSuperBlock>& in, const float* w,
                                       int n_steps, float step) {
         float wanted[kSubBlocks];
         for (int s = 0; s < kSubBlocks; ++s) {
             wanted[s] = best_scale<Codes, N>(in.x + N * s, w + N * s, n_steps, step);
         }
         const float largest = signed_max<kSubBlocks>(wanted);
-        SymmetricSuperBlock best;
+        SymmetricSuperBlock found;
         float d = largest / static_cast<float>(-Limit);
         for (int i = 0; i < 3; ++i) {
             const SymmetricSuperBlock fit = with_scale(in, w, wanted, in.round(d));
-            if (fit.error >= best.error) break;
-            best = fit;
-            d = best.least_squares_d(in, w);
+            if (fit.error >= found.error) break;
+            found = fit;
+            d = found.least_squares_d(in, w);
         }
-        return best;
+        return found;
     }
 
   private:
+    float scale(int s) const { return d.value * static_cast<float>(scales[s]); }
+
     /// The best sub-scales under a given d: the integers around the wanted ones are tried.
     static SymmetricSuperBlock with_scale(const Normalised<kSuperBlock>& in, const float* w,
                                           const float* wanted, const RoundedScale& d) {

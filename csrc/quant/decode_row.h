@@ -1,6 +1,5 @@
 #pragma once
-/// Loops over the blocks of a row. Blocks are copied in and out: a file aligns them to 2 bytes
-/// only.
+/// A row of blocks to numbers. Blocks are copied: a file aligns them to 2 bytes only.
 
 #include <bit>
 #include <cstdint>
@@ -17,16 +16,6 @@ void decode_row(const void* blocks, float* out, int64_t n) {
         Block block;
         std::memcpy(&block, source, sizeof(Block));
         Decode(block, out + i);
-    }
-}
-
-template <class Block, int N, void (*Encode)(const float*, Block&)>
-void encode_row(const float* x, void* blocks, int64_t n) {
-    auto* target = static_cast<uint8_t*>(blocks);
-    for (int64_t i = 0; i < n; i += N, target += sizeof(Block)) {
-        Block block{};
-        Encode(x + i, block);
-        std::memcpy(target, &block, sizeof(Block));
     }
 }
 
