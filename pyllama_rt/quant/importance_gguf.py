@@ -1,6 +1,7 @@
 """Importance matrices as GGUF files, which llama.cpp writes and reads too.
 
 Each weight has two tensors: `<name>.in_sum2`, (n_mats, cols), and `<name>.counts`, (n_mats, 1).
+Correlations stand beside them (importance_correlations_gguf.py).
 Source: llama.cpp, tools/imatrix/imatrix.cpp and common/imatrix-loader.cpp, for names and shapes.
 """
 
@@ -13,6 +14,10 @@ import numpy as np
 from pyllama_rt.errors import FormatError, shown
 from pyllama_rt.formats.gguf import GgufFile, GgufWriter, TensorInfo, ValueType
 from pyllama_rt.formats.gguf_adapter import IMATRIX, TYPE_KEY
+from pyllama_rt.quant.importance_correlations_gguf import (
+    declare_correlations,
+    with_correlations,
+)
 from pyllama_rt.quant.importance_matrix import Floats, ImportanceMatrix, InputSquares
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
@@ -38,8 +43,9 @@ def read_gguf(path: str | os.PathLike[str]) -> ImportanceMatrix:
                     halves.setdefault(info.name[: -len(suffix)], {})[suffix] = info
         if not halves:
             raise FormatError(f"{path}: expected pairs of tensors *{_SUMS} and *{_COUNTS}")
+        tensors = {name: _pair(file, name, found) for name, found in halves.items()}
         return ImportanceMatrix(
-            {name: _pair(file, name, found) for name, found in halves.items()},
+            with_correlations(file, tensors),
             tuple(file.get_strings(_DATASETS, ())),
             _count(file, _CHUNKS),
             _count(file, _CHUNK),
@@ -59,10 +65,13 @@ def write_gguf(path: str | os.PathLike[str], matrix: ImportanceMatrix) -> None:
             found = matrix.tensors[name]
             writer.declare(name + _SUMS, found.sums.shape, "f32")
             writer.declare(name + _COUNTS, (len(found.counts), 1), "f32")
+        correlations = declare_correlations(writer, matrix.tensors)
         for name in names:
             found = matrix.tensors[name]
             writer.write_tensor(name + _SUMS, found.sums.astype("<f4"))
             writer.write_tensor(name + _COUNTS, found.counts.astype("<f4"))
+        for name, cosines in correlations.items():
+            writer.write_tensor(name, cosines.astype("<f2"))
 
 
 def checked_squares(path: object, name: str, sums: Floats, counts: Floats) -> InputSquares:

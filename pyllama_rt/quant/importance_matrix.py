@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyllama_rt.errors import ConfigError, NumericsError, did_you_mean, shown
+from pyllama_rt.errors import ConfigError, NumericsError, ShapeError, did_you_mean, shown
+from pyllama_rt.quant.importance_correlations import BLOCK, Correlations, merged
 
 Floats = NDArray[np.float32]
 
@@ -27,11 +28,25 @@ class InputSquares:
     """What entered one weight.
 
     sums: (n_mats, cols) f32, squares added over rows. counts: (n_mats,) f32, rows. A stack of
-    experts has as many matrices.
+    experts has as many matrices. correlations: of one matrix's columns, where they are known;
+    weights that read the same have the same array.
     """
 
     sums: Floats
     counts: Floats
+    correlations: Correlations | None = None
+
+    def __post_init__(self) -> None:
+        """Raises: ShapeError for correlations of other columns."""
+        found = self.correlations
+        if found is None:
+            return
+        n_mats, n_cols = self.sums.shape
+        if n_mats != 1 or found.shape != (n_cols, BLOCK) or found.dtype != np.float16:
+            raise ShapeError(
+                f"correlations: expected one matrix and {[n_cols, BLOCK]} f16, found {n_mats} and "
+                f"{list(found.shape)} {found.dtype}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,17 @@ class ImportanceMatrix:
         has_data = counts > 0
         return np.where(has_data, found.sums / np.where(has_data, counts, 1), _NO_DATA)
 
+    def correlations(self, name: str) -> Floats | None:
+        """Cosines between a weight's columns (cols, 256) f32: in row j those of column j with the
+        256 of its block, 0 past the last column. None where they are not known.
+
+        They are rounded to halves, so that a block may have eigenvalues a little below 0.
+        """
+        found = self.tensors.get(name)
+        if found is None or found.correlations is None:
+            return None
+        return found.correlations.astype(np.float32)
+
     def for_weight(self, name: str, shape: Sequence[int]) -> Floats | None:
         """`of` for a weight of a shape, (n_mats, shape[-1]); None if nothing is known of it.
 
@@ -83,9 +109,10 @@ class ImportanceMatrix:
 
 
 def merge(matrices: Sequence[ImportanceMatrix]) -> ImportanceMatrix:
-    """One matrix of all texts: sums and rows are added.
+    """One matrix of all texts: sums and rows are added, correlations weighed by the sums.
 
-    The windows are counted in the size of the first matrix that has one.
+    A weight keeps correlations if all that have it know them. The windows are counted in the size
+    of the first matrix that has one.
     Raises: ConfigError for no matrix, or where a tensor's sizes differ; NumericsError if a sum is
         beyond the range of a float.
     """
@@ -93,31 +120,53 @@ def merge(matrices: Sequence[ImportanceMatrix]) -> ImportanceMatrix:
         raise ConfigError("merge: expected at least one importance matrix, found none")
     if len(matrices) == 1:
         return matrices[0]
-    joined: dict[str, InputSquares] = {}
+    parts: dict[str, list[InputSquares]] = {}
     first: dict[str, str] = {}
     for matrix in matrices:
         for name, found in matrix.tensors.items():
-            if name not in joined:
-                joined[name], first[name] = found, matrix.source
-                continue
-            known = joined[name]
-            if known.sums.shape != found.sums.shape:
+            parts.setdefault(name, []).append(found)
+            known = parts[name][0].sums.shape
+            if known != found.sums.shape:
                 raise ConfigError(
-                    f"tensor {shown(name)}: expected one shape to merge, found "
-                    f"{list(known.sums.shape)} in {first[name]} and {list(found.sums.shape)} in "
-                    f"{matrix.source}; they belong to different models"
+                    f"tensor {shown(name)}: expected one shape to merge, found {list(known)} in "
+                    f"{first[name]} and {list(found.sums.shape)} in {matrix.source}; they belong "
+                    "to different models"
                 )
-            joined[name] = InputSquares(
-                added(known.sums, found.sums, name), added(known.counts, found.counts, name)
-            )
+            first.setdefault(name, matrix.source)
+    correlations = _Merged()
     size = next((matrix.chunk_size for matrix in matrices if matrix.chunk_size), 0)
     n_rows = sum(matrix.chunk_count * (matrix.chunk_size or size) for matrix in matrices)
     return ImportanceMatrix(
-        joined,
+        {name: _joined(name, found, correlations) for name, found in parts.items()},
         tuple(name for matrix in matrices for name in matrix.datasets),
         n_rows // size if size else sum(matrix.chunk_count for matrix in matrices),
         size,
     )
+
+
+class _Merged:
+    """Merged correlations, made once for weights that share them."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, ...], Correlations] = {}
+
+    def of(self, parts: Sequence[InputSquares]) -> Correlations | None:
+        known = [part.correlations for part in parts if part.correlations is not None]
+        if len(known) < len(parts):
+            return None
+        key = tuple(id(found) for found in known)
+        if key not in self._made:
+            self._made[key] = merged(known, [part.sums[0] for part in parts])
+        return self._made[key]
+
+
+def _joined(name: str, parts: Sequence[InputSquares], correlations: _Merged) -> InputSquares:
+    if len(parts) == 1:
+        return parts[0]
+    sums, counts = parts[0].sums, parts[0].counts
+    for part in parts[1:]:
+        sums, counts = added(sums, part.sums, name), added(counts, part.counts, name)
+    return InputSquares(sums, counts, correlations.of(parts))
 
 
 def added(a: Floats, b: Floats, name: str) -> Floats:
