@@ -12,6 +12,7 @@ import typing_extensions
 
 __all__: list[str] = [
     "BANDWIDTH_BYTES",
+    "Feedback",
     "KvCache",
     "Program",
     "Sampler",
@@ -131,6 +132,20 @@ class KvCache:
         Bytes of the pages allocated so far.
         """
 
+class Feedback:
+    """
+    Rounding with feedback for the columns of a matrix.
+    """
+    def __init__(
+        self,
+        importance: numpy.typing.NDArray[numpy.float32],
+        correlations: numpy.typing.NDArray[numpy.float32],
+        n_threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """
+        importance: (n,) f32 mean squares. correlations: (n, 256) f32, each column's with those of its window.
+        """
+
 class Sampler:
     """
     The sampler chain of one request.
@@ -208,9 +223,11 @@ def quantize(
     type: str,
     x: numpy.typing.NDArray[numpy.float32],
     n_threads: typing.SupportsInt | typing.SupportsIndex,
+    importance: numpy.typing.NDArray[numpy.float32] | None = None,
+    feedback: Feedback | None = None,
 ) -> numpy.typing.NDArray[numpy.uint8]:
     """
-    (n_rows, n_cols) f32 to (n_rows, row_bytes) u8.
+    (n_rows, n_cols) f32 to (n_rows, row_bytes) u8. importance: (n_cols,) f32.
     """
 
 def selected_isa(forced: str = "") -> str:

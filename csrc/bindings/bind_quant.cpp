@@ -71,7 +71,8 @@ std::unique_ptr<Feedback> make_feedback(const Floats& importance, const Floats& 
 }
 
 py::array_t<uint8_t> quantize(const std::string& type_name, const Floats& x, int n_threads,
-                              const std::optional<Floats>& importance, const Feedback* feedback) {
+                              const std::optional<Floats>& importance,
+                              const std::optional<const Feedback*>& feedback) {
     require(x.ndim() == 2, ErrorKind::kShape, "quantize: expected a matrix, found ", x.ndim(),
             " dimensions");
     const TensorTypeInfo& type = info(type_name);
@@ -80,9 +81,10 @@ py::array_t<uint8_t> quantize(const std::string& type_name, const Floats& x, int
     py::array_t<uint8_t> out({n_rows, row_bytes(type.type, n_cols)});
     require(!importance || (importance->ndim() == 1 && importance->size() == n_cols),
             ErrorKind::kShape, "quantize: expected importance of ", n_cols, " columns");
-    require(feedback == nullptr || feedback->columns() == n_cols, ErrorKind::kShape,
+    const Feedback* known = feedback.value_or(nullptr);
+    require(known == nullptr || known->columns() == n_cols, ErrorKind::kShape,
             "quantize: expected feedback of ", n_cols, " columns");
-    const Guidance guidance{importance ? importance->data() : nullptr, feedback};
+    const Guidance guidance{importance ? importance->data() : nullptr, known};
     const float* source = x.data();
     uint8_t* target = out.mutable_data();
     Position bad;

@@ -38,7 +38,7 @@ struct AffineSuperBlock {
   protected:
     /// Args: w: (256,) weights. first_step, step, n_steps: as in best_affine.
     static AffineSuperBlock best(const Normalised<kSuperBlock>& in, const float* w,
-                                   float first_step, float step, int n_steps) {
+                                 float first_step, float step, int n_steps) {
         Affine wanted[kSubBlocks];
         Affine next;  // d and dmin to try
         for (int s = 0; s < kSubBlocks; ++s) {

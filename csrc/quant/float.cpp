@@ -37,7 +37,6 @@ void round_row(const float* x, void* blocks, int64_t n, const Guidance& /*guidan
 
 const RowCodec kF32Codec{copy_in, copy_out};
 const RowCodec kF16Codec{decode_row<uint16_t, 1, decode_f16>, round_row<f32_to_f16>};
-const RowCodec kBF16Codec{decode_row<uint16_t, 1, decode_bf16>,
-                          round_row<f32_to_bf16>};
+const RowCodec kBF16Codec{decode_row<uint16_t, 1, decode_bf16>, round_row<f32_to_bf16>};
 
 }  // namespace plrt

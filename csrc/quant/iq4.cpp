@@ -107,8 +107,7 @@ struct IQ4_XSFormat {
                 const int stored = scales[s] + 32;
                 uint8_t& low = block.scales_l[s / 2];
                 low = static_cast<uint8_t>(low | (stored & 15) << (4 * (s % 2)));
-                block.scales_h =
-                    static_cast<uint16_t>(block.scales_h | (stored >> 4) << (2 * s));
+                block.scales_h = static_cast<uint16_t>(block.scales_h | (stored >> 4) << (2 * s));
                 pack_codes(codes + 32 * s, block.qs + kHalf * s);
             }
         }

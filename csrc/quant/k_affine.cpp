@@ -152,11 +152,8 @@ struct Q5_KFormat {
 
 }  // namespace
 
-const RowCodec kQ2_KCodec{decode_row<BlockQ2_K, kSuperBlock, decode_q2_k>,
-                          encode_row<Q2_KFormat>};
-const RowCodec kQ4_KCodec{decode_row<BlockQ4_K, kSuperBlock, decode_q4_k>,
-                          encode_row<Q4_KFormat>};
-const RowCodec kQ5_KCodec{decode_row<BlockQ5_K, kSuperBlock, decode_q5_k>,
-                          encode_row<Q5_KFormat>};
+const RowCodec kQ2_KCodec{decode_row<BlockQ2_K, kSuperBlock, decode_q2_k>, encode_row<Q2_KFormat>};
+const RowCodec kQ4_KCodec{decode_row<BlockQ4_K, kSuperBlock, decode_q4_k>, encode_row<Q4_KFormat>};
+const RowCodec kQ5_KCodec{decode_row<BlockQ5_K, kSuperBlock, decode_q5_k>, encode_row<Q5_KFormat>};
 
 }  // namespace plrt

@@ -106,9 +106,7 @@ struct Q6_KFormat {
 
 }  // namespace
 
-const RowCodec kQ3_KCodec{decode_row<BlockQ3_K, kSuperBlock, decode_q3_k>,
-                          encode_row<Q3_KFormat>};
-const RowCodec kQ6_KCodec{decode_row<BlockQ6_K, kSuperBlock, decode_q6_k>,
-                          encode_row<Q6_KFormat>};
+const RowCodec kQ3_KCodec{decode_row<BlockQ3_K, kSuperBlock, decode_q3_k>, encode_row<Q3_KFormat>};
+const RowCodec kQ6_KCodec{decode_row<BlockQ6_K, kSuperBlock, decode_q6_k>, encode_row<Q6_KFormat>};
 
 }  // namespace plrt

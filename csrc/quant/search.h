@@ -105,11 +105,13 @@ template <class Codes, int N>
 float best_scale(const float* x, const float* w, int n_steps, float step) {
     const float extreme = signed_max<N>(x);
     if (extreme == 0.0f) return 0.0f;
+    // Of scales that are equal but for rounding, as in a block of equal numbers, the first.
+    constexpr float kMore = 1.0f + 1e-6f;
     SymmetricSums best;
     for (int i = -n_steps; i <= n_steps; ++i) {
         const float inverse = (Codes::kLow + step * static_cast<float>(i)) / extreme;
         const SymmetricSums sums = symmetric_sums<Codes, N>(x, w, inverse);
-        if (sums.gain() > best.gain()) best = sums;
+        if (sums.gain() > best.gain() * kMore) best = sums;
     }
     for (int i = 0; i < 2; ++i) {
         const SymmetricSums sums = symmetric_sums<Codes, N>(x, w, inverse_of(best.scale()));

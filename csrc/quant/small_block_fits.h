@@ -34,9 +34,7 @@ struct AffineBlock {
     int code(int /*i*/, float x) const {
         return static_cast<int>(nearest_integer((x - m.value) * inverse_of(d.value), 0, MaxCode));
     }
-    float value(int /*i*/, int code) const {
-        return d.value * static_cast<float>(code) + m.value;
-    }
+    float value(int /*i*/, int code) const { return d.value * static_cast<float>(code) + m.value; }
     void stretch(float factor) {
         d = d.times(factor);
         m = m.times(factor);

@@ -185,15 +185,10 @@ void encode_row_q8_0(const float* x, void* blocks, int64_t n, const Guidance& /*
 
 }  // namespace
 
-const RowCodec kQ4_0Codec{decode_row<BlockQ4_0, kSmallBlock, decode_q4_0>,
-                          encode_row<Q4_0Format>};
-const RowCodec kQ4_1Codec{decode_row<BlockQ4_1, kSmallBlock, decode_q4_1>,
-                          encode_row<Q4_1Format>};
-const RowCodec kQ5_0Codec{decode_row<BlockQ5_0, kSmallBlock, decode_q5_0>,
-                          encode_row<Q5_0Format>};
-const RowCodec kQ5_1Codec{decode_row<BlockQ5_1, kSmallBlock, decode_q5_1>,
-                          encode_row<Q5_1Format>};
-const RowCodec kQ8_0Codec{decode_row<BlockQ8_0, kSmallBlock, decode_q8_0>,
-                          encode_row_q8_0};
+const RowCodec kQ4_0Codec{decode_row<BlockQ4_0, kSmallBlock, decode_q4_0>, encode_row<Q4_0Format>};
+const RowCodec kQ4_1Codec{decode_row<BlockQ4_1, kSmallBlock, decode_q4_1>, encode_row<Q4_1Format>};
+const RowCodec kQ5_0Codec{decode_row<BlockQ5_0, kSmallBlock, decode_q5_0>, encode_row<Q5_0Format>};
+const RowCodec kQ5_1Codec{decode_row<BlockQ5_1, kSmallBlock, decode_q5_1>, encode_row<Q5_1Format>};
+const RowCodec kQ8_0Codec{decode_row<BlockQ8_0, kSmallBlock, decode_q8_0>, encode_row_q8_0};
 
 }  // namespace plrt

@@ -27,8 +27,8 @@ struct SymmetricSuperBlock {
 
   protected:
     /// Args: w: (256,) weights. n_steps, step: as in best_scale.
-    static SymmetricSuperBlock best(const Normalised<kSuperBlock>& in, const float* w,
-                                      int n_steps, float step) {
+    static SymmetricSuperBlock best(const Normalised<kSuperBlock>& in, const float* w, int n_steps,
+                                    float step) {
         float wanted[kSubBlocks];
         for (int s = 0; s < kSubBlocks; ++s) {
             wanted[s] = best_scale<Codes, N>(in.x + N * s, w + N * s, n_steps, step);

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pyllama_rt.cli.streams import printable
+from pyllama_rt.quant.importance import ImportanceMatrix
 from pyllama_rt.quant.plan import Plan, PlannedTensor
 
 _COLUMNS = ("tensor", "shape", "from", "to", "bytes")
@@ -37,6 +38,22 @@ def print_written(out: Path, plan: Plan) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     console.print(printable(f"{out}: {plan.mix.name}, {_totals(plan)}"))
     _print_fallbacks(plan, console)
+
+
+def print_unguided(plan: Plan, importance: ImportanceMatrix) -> None:
+    """A note about layers that an importance matrix says nothing of."""
+    missing = [
+        tensor.name
+        for tensor in plan.tensors
+        if tensor.type.is_quantized
+        and tensor.name.startswith("blk.")
+        and tensor.name not in importance.tensors
+    ]
+    if missing:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(
+            f"note: {importance.source} says nothing of {len(missing)} weights in layers, as "
+            f"{printable(missing[0])}; they are quantised as without it"
+        )
 
 
 def _cells(tensor: PlannedTensor) -> tuple[str, ...]:

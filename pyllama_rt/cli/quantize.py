@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from pyllama_rt.cli.file_progress import file_progress
-from pyllama_rt.cli.plan_report import print_table, print_written
+from pyllama_rt.cli.plan_report import print_table, print_unguided, print_written
 from pyllama_rt.config import MAX_THREADS, check_int
 from pyllama_rt.convert import plan_file, quantize_file
 from pyllama_rt.errors import ConfigError
+from pyllama_rt.quant.importance import read_importance
 
 _SOURCE = typer.Argument(
     metavar="IN.gguf",
@@ -34,6 +35,12 @@ _TENSOR_TYPE = typer.Option(
     help="Another type for the weights whose names match; may be repeated, the first that matches "
     "wins.",
 )
+_IMATRIX = typer.Option(
+    "--imatrix",
+    metavar="FILE",
+    help="An importance matrix of this model (see: pyllama-rt imatrix); errors then fall where "
+    "they cost least.",
+)
 _DRY_RUN = typer.Option("--dry-run", help="Only show tensors, types and sizes.")
 _AGAIN = typer.Option(
     "--allow-requantize", help="Take a file that is quantised already, at a loss."
@@ -47,6 +54,7 @@ def quantize(
     type_: Annotated[str | None, _TYPE] = None,
     *,
     pure: Annotated[bool, _PURE] = False,
+    imatrix: Annotated[Path | None, _IMATRIX] = None,
     tensor_types: Annotated[list[str] | None, _TENSOR_TYPE] = None,
     dry_run: Annotated[bool, _DRY_RUN] = False,
     allow_requantize: Annotated[bool, _AGAIN] = False,
@@ -63,6 +71,8 @@ def quantize(
 
       pyllama-rt quantize model-f16.gguf model-q4.gguf q4_k_m
 
+      pyllama-rt quantize model-f16.gguf model-q3.gguf q3_k_m --imatrix imatrix.gguf
+
       pyllama-rt quantize in.gguf out.gguf q4_k_m --tensor-type attn_v=q8_0
 
       pyllama-rt quantize model-f16.gguf q4_k_m --dry-run
@@ -76,8 +86,11 @@ def quantize(
     wanted = type_ or out
     if dry_run and wanted is not None:
         print_table(
-            plan_file(source, wanted, pure=pure, tensor_types=overrides, allow_requantize=again)
-        )
+            plan_file(
+                source, wanted, pure=pure, tensor_types=overrides, allow_requantize=again,
+                has_importance=imatrix is not None,
+            )
+        )  # fmt: skip
         return
     if out is None or type_ is None:
         found = source if out is None else f"{source} and {out}"
@@ -85,9 +98,12 @@ def quantize(
             f"quantize needs IN.gguf, OUT.gguf and TYPE, found {found}; for the sizes alone give "
             "IN.gguf, TYPE and --dry-run"
         )
+    importance = read_importance(imatrix) if imatrix is not None else None
     with file_progress("Quantising") as move:
         plan = quantize_file(
             source, out, type_, pure=pure, tensor_types=overrides, allow_requantize=again,
-            n_threads=threads, progress=move,
+            importance=importance, n_threads=threads, progress=move,
         )  # fmt: skip
     print_written(Path(out), plan)
+    if importance is not None:
+        print_unguided(plan, importance)

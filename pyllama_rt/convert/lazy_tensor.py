@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from pyllama_rt.convert.transforms import RowOrder
 from pyllama_rt.errors import NumericsError, UnsupportedError
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES, WEIGHT_TYPES, TensorType
 from pyllama_rt.quant import dequantize, quantize
+from pyllama_rt.quant.guidance import Guidance
 
 CHUNK_ELEMENTS = 1 << 22
 """Rows are decoded in chunks of about so many elements, 16 MiB of floats."""
@@ -61,19 +62,26 @@ class LazyTensor:
         """The product of the shape."""
         return math.prod(self.shape)
 
-    def encoded(self, target: TensorType, n_threads: int | None) -> Iterator[NDArray[np.uint8]]:
+    def encoded(
+        self, target: TensorType, n_threads: int | None, guidance: Sequence[Guidance] = ()
+    ) -> Iterator[NDArray[np.uint8]]:
         """The bytes of the tensor as `target`, chunk by chunk.
 
+        Args: guidance: for each matrix of the tensor, of which it is then the whole; none if
+            nothing is known.
         Raises: NumericsError naming the tensor if a weight is not finite, or too large for what
             `target` stores numbers or scales in.
         """
         is_vector = len(self.shape) == 1
         width = 1 if is_vector and self.order is not None else self.shape[-1]
         n_rows = self.n_elements // width // (1 + len(self.rest))
-        step = max(1, CHUNK_ELEMENTS // width)
-        for start in range(0, n_rows, step):
-            chunk = self._rows(start, min(start + step, n_rows), width)
-            yield self._encode(chunk, width, target, n_threads)
+        parts = guidance or (None,)
+        for part, known in enumerate(parts):
+            first, end = (n_rows * i // len(parts) for i in (part, part + 1))
+            step = max(1, CHUNK_ELEMENTS // width)
+            for start in range(first, end, step):
+                chunk = self._rows(start, min(start + step, end), width)
+                yield self._encode(chunk, width, target, known, n_threads)
         for tensor in self.rest:
             yield from tensor.encoded(target, n_threads)
 
@@ -92,7 +100,12 @@ class LazyTensor:
         return rows[start:stop] if self.order is None else rows[self.order[start:stop]]
 
     def _encode(
-        self, chunk: NDArray[np.uint8], width: int, target: TensorType, n_threads: int | None
+        self,
+        chunk: NDArray[np.uint8],
+        width: int,
+        target: TensorType,
+        guidance: Guidance | None,
+        n_threads: int | None,
     ) -> NDArray[np.uint8]:
         if self.type.name not in WEIGHT_TYPES:
             return chunk  # tables of integers and the like are carried along as they are
@@ -108,7 +121,7 @@ class LazyTensor:
         elif target == self.type:
             return chunk
         try:
-            return quantize(values, target.name, n_threads=n_threads)
+            return quantize(values, target.name, guidance=guidance, n_threads=n_threads)
         except NumericsError:
             raise NumericsError(
                 f"{self.source}: weights up to {max(-low, high):g} do not fit {target.name}; "

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pyllama_rt.convert.checkpoint import naming
 from pyllama_rt.convert.huggingface import expected_tensors, read_config
 from pyllama_rt.convert.lazy_tensor import LazyTensor
@@ -14,6 +17,7 @@ from pyllama_rt.convert.split_plan import is_split_key
 from pyllama_rt.convert.write import (
     FILE_TYPE,
     QUANTIZATION_VERSION,
+    EncodedTensor,
     Progress,
     add_type_keys,
     check_output,
@@ -24,6 +28,8 @@ from pyllama_rt.formats.gguf import GgufFile, GgufWriter
 from pyllama_rt.formats.gguf_adapter import check_is_model
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES, TensorType
 from pyllama_rt.models.registry import architecture
+from pyllama_rt.quant.guidance import Guidance, guidance_for
+from pyllama_rt.quant.importance import ImportanceMatrix
 from pyllama_rt.quant.mixes import ModelTraits, find_mix
 from pyllama_rt.quant.plan import Plan, check_requantization, make_plan
 
@@ -36,6 +42,7 @@ def quantize_file(
     pure: bool = False,
     tensor_types: Sequence[str] = (),
     allow_requantize: bool = False,
+    importance: ImportanceMatrix | None = None,
     n_threads: int | None = None,
     progress: Progress | None = None,
 ) -> Plan:
@@ -48,6 +55,8 @@ def quantize_file(
         tensor_types: `REGEX=TYPE` for tensors whose names match; the first that matches wins.
         allow_requantize: Take weights that are quantised already to other blocks, which adds to
             their error; back to floats they may always be written.
+        importance: What enters the weights (`read_importance`), so that errors fall where they
+            cost least; weights that it does not name are taken as without it.
         n_threads: Threads that quantise; None for all cores. The file does not depend on it.
     Returns:
         What was written.
@@ -57,13 +66,13 @@ def quantize_file(
     target = Path(out)
     with GgufFile.open(source) as file:
         check_output(target, file.paths)
-        plan = _plan_gguf(file, type, pure, tensor_types)
+        plan = _plan_gguf(file, type, pure, tensor_types, has_importance=importance is not None)
         if not allow_requantize:
             check_requantization(plan, file.path)
+        tensors = list(_tensors(file, importance))
         with GgufWriter(target, alignment=file.alignment) as writer:
             _copy_keys(file, writer)
             add_type_keys(writer, plan.mix)
-            tensors = _tensors(file)
             write_tensors(writer, plan, tensors, n_threads=n_threads, progress=progress)
     return plan
 
@@ -75,18 +84,20 @@ def plan_file(
     pure: bool = False,
     tensor_types: Sequence[str] = (),
     allow_requantize: bool = False,
+    has_importance: bool = False,
 ) -> Plan:
     """What `quantize_file` would write.
 
     Args: source: A GGUF file, or a Hugging Face `config.json`, whose tensors are those of the
-        architecture without optional biases.
+        architecture without optional biases. has_importance: Whether there is an importance
+        matrix, with which some mixes choose other types.
     Raises: PyllamaRtError, as `quantize_file`.
     """
     path = Path(source)
     if path.suffix == ".json":
-        return _plan_config(path, type, pure, tensor_types)
+        return _plan_config(path, type, pure, tensor_types, has_importance=has_importance)
     with GgufFile.open(path) as file:
-        plan = _plan_gguf(file, type, pure, tensor_types)
+        plan = _plan_gguf(file, type, pure, tensor_types, has_importance=has_importance)
     if not allow_requantize:
         check_requantization(plan, path)
     return plan
@@ -101,7 +112,9 @@ class _Promised:
     type: TensorType
 
 
-def _plan_config(path: Path, type: str, pure: bool, overrides: Sequence[str]) -> Plan:
+def _plan_config(
+    path: Path, type: str, pure: bool, overrides: Sequence[str], *, has_importance: bool
+) -> Plan:
     mix = find_mix(type)
     arch, config, reader = read_config(path)
     is_tied = reader.get_bool("tie_word_embeddings", False)
@@ -111,11 +124,14 @@ def _plan_config(path: Path, type: str, pure: bool, overrides: Sequence[str]) ->
         if not expected.spec.optional or (expected.gguf == "output.weight" and not is_tied)
     ]
     keys = {"general.architecture": arch.name, **arch.metadata(config)}
-    traits = ModelTraits.of(keys, (tensor.name for tensor in tensors))
+    names = (tensor.name for tensor in tensors)
+    traits = ModelTraits.of(keys, names, has_importance=has_importance)
     return make_plan(mix, traits, tensors, pure=pure, overrides=overrides)
 
 
-def _plan_gguf(file: GgufFile, type: str, pure: bool, overrides: Sequence[str]) -> Plan:
+def _plan_gguf(
+    file: GgufFile, type: str, pure: bool, overrides: Sequence[str], *, has_importance: bool
+) -> Plan:
     mix = find_mix(type)
     if not file.tensors:
         raise ConfigError(f"{file.path}: the file holds no tensors to quantise")
@@ -123,7 +139,7 @@ def _plan_gguf(file: GgufFile, type: str, pure: bool, overrides: Sequence[str]) 
     # What must keep its precision differs between architectures; of unknown ones nobody knows.
     architecture(file.get_str("general.architecture"), file.path)
     with naming(file.path):
-        traits = ModelTraits.of(file.metadata, file.tensors)
+        traits = ModelTraits.of(file.metadata, file.tensors, has_importance=has_importance)
     return make_plan(mix, traits, file.tensors.values(), pure=pure, overrides=overrides)
 
 
@@ -134,12 +150,29 @@ def _copy_keys(file: GgufFile, writer: GgufWriter) -> None:
             writer.copy(file.metadata, key)
 
 
-def _tensors(file: GgufFile) -> Iterator[LazyTensor]:
+@dataclass(frozen=True, slots=True)
+class _Guided:
+    """A tensor that is quantised by what is known of its inputs."""
+
+    tensor: LazyTensor
+    importance: ImportanceMatrix
+
+    def encoded(self, target: TensorType, n_threads: int | None) -> Iterator[NDArray[np.uint8]]:
+        """As LazyTensor says. Raises: also ConfigError for the matrix of another model."""
+        tensor = self.tensor
+        guidance: tuple[Guidance, ...] = ()
+        if target.is_quantized:
+            guidance = guidance_for(self.importance, tensor.name, tensor.shape, n_threads)
+        yield from tensor.encoded(target, n_threads, guidance)
+
+
+def _tensors(file: GgufFile, importance: ImportanceMatrix | None) -> Iterator[EncodedTensor]:
     for info in file.tensors.values():
-        yield LazyTensor(
+        tensor = LazyTensor(
             name=info.name,
             shape=info.shape,
             type=info.type,
             data=file.tensor_data(info.name),
             source=f"{file.path}: tensor {info.name}",
         )
+        yield tensor if importance is None else _Guided(tensor, importance)

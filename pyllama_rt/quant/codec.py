@@ -14,16 +14,22 @@ from pyllama_rt import _core
 from pyllama_rt.config import MAX_THREADS, check_int
 from pyllama_rt.errors import ConfigError, ShapeError, shown
 from pyllama_rt.formats.tensor_types import WEIGHT_TYPES, TensorType, tensor_type
+from pyllama_rt.quant.guidance import Guidance
 
 
 def quantize(
-    x: NDArray[np.floating[Any]], type: str, *, n_threads: int | None = None
+    x: NDArray[np.floating[Any]],
+    type: str,
+    *,
+    guidance: Guidance | None = None,
+    n_threads: int | None = None,
 ) -> NDArray[np.uint8]:
     """Encodes the rows of `x`, the last axis, in a weight type.
 
     Args:
         x: (..., n) of any float type and memory order, finite.
         type: A name of WEIGHT_TYPES, in any letter case. Block types take n in whole blocks.
+        guidance: What is known of the inputs of the n columns, for the types that can use it.
         n_threads: Threads to use; all physical cores by default. The result does not depend on it.
     Returns:
         (..., row_bytes) u8, in the layout of GGUF.
@@ -42,7 +48,10 @@ def quantize(
     with np.errstate(over="ignore"):  # an overflow to infinity is reported below, with its place
         floats = np.ascontiguousarray(array, np.float32)
     rows = floats.reshape(math.prod(array.shape[:-1]), array.shape[-1])
-    encoded = _core.quantize(found.name, rows, _thread_count(n_threads))
+    known = guidance or Guidance()
+    encoded = _core.quantize(
+        found.name, rows, _thread_count(n_threads), known.importance, known.feedback
+    )
     return encoded.reshape(*array.shape[:-1], encoded.shape[-1])
 
 

@@ -20,6 +20,7 @@ class ModelTraits:
     """What the rules ask of a model.
 
     gqa: query heads per KV head in the first layer. tied: whether the embedding is the head too.
+    has_importance: whether there is an importance matrix.
     """
 
     architecture: str
@@ -27,9 +28,16 @@ class ModelTraits:
     gqa: int = 1
     n_experts: int = 0
     tied: bool = False
+    has_importance: bool = False
 
     @classmethod
-    def of(cls, keys: Mapping[str, object], tensor_names: Iterable[str]) -> ModelTraits:
+    def of(
+        cls,
+        keys: Mapping[str, object],
+        tensor_names: Iterable[str],
+        *,
+        has_importance: bool = False,
+    ) -> ModelTraits:
         """The traits in GGUF metadata.
 
         Raises: FormatError for counts that are missing or no whole numbers above zero.
@@ -42,6 +50,7 @@ class ModelTraits:
             gqa=heads // _first_count(keys, f"{arch}.attention.head_count_kv", heads),
             n_experts=_first_count(keys, f"{arch}.expert_count", 0),
             tied="output.weight" not in set(tensor_names),
+            has_importance=has_importance,
         )
 
     @property
@@ -101,6 +110,18 @@ def _first_share(divisor: int) -> Condition:
     return lambda site: site.layer < site.model.n_layers // divisor
 
 
+def _first_eighth(site: Site) -> bool:
+    return site.layer < site.model.n_layers // 8
+
+
+def _first_eighth_guided(site: Site) -> bool:
+    return site.model.has_importance and _first_eighth(site)
+
+
+def _first_eighth_unguided(site: Site) -> bool:
+    return not site.model.has_importance and _first_eighth(site)
+
+
 def _more_bits(site: Site) -> bool:
     """The first and last eighth of the layers, and every third one between."""
     n, i = site.model.n_layers, site.layer
@@ -109,15 +130,15 @@ def _more_bits(site: Site) -> bool:
 
 _MORE_Q6: Rules = ((_more_bits, "q6_k"),)
 _IQ4_V: Rules = ((_wide_gqa, "q5_k"),)
-_IQ4_DOWN: Rules = ((_first_share(8), "q5_k"),)
+_IQ4_DOWN: Rules = ((_first_eighth_unguided, "q5_k"),)
 
 _MIXES = (
     Mix("f32", 0, "f32"),
     Mix("f16", 1, "f16"),
     Mix("bf16", 32, "bf16"),
-    Mix("q4_0", 2, "q4_0"),
+    Mix("q4_0", 2, "q4_0", ffn_down=((_first_eighth_guided, "q4_1"),)),
     Mix("q4_1", 3, "q4_1"),
-    Mix("q5_0", 8, "q5_0"),
+    Mix("q5_0", 8, "q5_0", ffn_down=((_first_eighth_guided, "q5_1"),)),
     Mix("q5_1", 9, "q5_1"),
     Mix("q8_0", 7, "q8_0"),
     Mix(
@@ -130,7 +151,7 @@ _MIXES = (
     Mix(
         "q2_k_s", 21, "q2_k",
         attn_v=((_wide_gqa, "q4_k"),),
-        ffn_down=((_first_share(8), "q4_k"),),
+        ffn_down=((_first_eighth, "q4_k"),),
     ),
     Mix("q3_k_s", 11, "q3_k", eight_experts="q5_k"),
     Mix(
@@ -149,7 +170,7 @@ _MIXES = (
     Mix(
         "q4_k_s", 14, "q4_k",
         attn_v=((_first(4), "q5_k"),),
-        ffn_down=((_first_share(8), "q5_k"),),
+        ffn_down=((_first_eighth, "q5_k"),),
         eight_experts="q5_k",
     ),
     Mix("q4_k_m", 15, "q4_k", attn_v=_MORE_Q6, ffn_down=_MORE_Q6, eight_experts="q5_k"),

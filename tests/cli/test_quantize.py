@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from checkpoints import HuggingFace, config
@@ -12,8 +13,9 @@ from typer.testing import CliRunner, Result
 
 from pyllama_rt.cli.quantize import quantize
 from pyllama_rt.convert import convert_checkpoint
-from pyllama_rt.errors import ConfigError
+from pyllama_rt.errors import ConfigError, FormatError
 from pyllama_rt.formats.gguf import GgufFile
+from pyllama_rt.quant.importance import ImportanceMatrix, InputSquares, write_importance
 
 
 def run(*arguments: object) -> Result:
@@ -38,6 +40,29 @@ def test_a_file_is_written(source: Path, tmp_path: Path) -> None:
         assert file.tensors["blk.0.attn_v.weight"].type.name == "q8_0"
         assert file.tensors["blk.1.ffn_up.weight"].type.name == "f16"
         assert file.tensors["blk.1.ffn_down.weight"].type.name == "q4_0"
+
+
+def test_an_importance_matrix_is_used_and_its_gaps_are_told(source: Path, tmp_path: Path) -> None:
+    with GgufFile.open(source) as file:
+        width = file.tensors["blk.0.attn_q.weight"].shape[-1]
+    squares = InputSquares(
+        np.geomspace(1, 100, width, dtype=np.float32)[None], np.ones(1, np.float32)
+    )
+    matrix = tmp_path / "imatrix.gguf"
+    write_importance(matrix, ImportanceMatrix({"blk.0.attn_q.weight": squares}, ("text",), 1, 512))
+    result = run(source, tmp_path / "guided.gguf", "q4_0", "--imatrix", matrix)
+    assert result.exit_code == 0, result.output
+    assert "says nothing of 13 weights in layers, as blk.0.attn_k.weight" in result.stderr
+    run(source, tmp_path / "plain.gguf", "q4_0")
+    with GgufFile.open(tmp_path / "guided.gguf") as a, GgufFile.open(tmp_path / "plain.gguf") as b:
+        changed = {n for n in a.tensors if bytes(a.tensor_data(n)) != bytes(b.tensor_data(n))}
+    assert changed == {"blk.0.attn_q.weight"}
+
+
+def test_a_model_is_no_importance_matrix(source: Path, tmp_path: Path) -> None:
+    result = run(source, tmp_path / "out.gguf", "q4_0", "--imatrix", source)
+    assert isinstance(result.exception, FormatError)
+    assert not (tmp_path / "out.gguf").exists()
 
 
 def test_fallbacks_are_told(source: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,21 +238,35 @@ def write_model(path: Path, tensors: Sequence[Tensor], shape: dict[str, int]) ->
     return ModelTraits.of(keys, (tensor.name for tensor in tensors))
 
 
+def test_some_mixes_choose_otherwise_with_importance() -> None:
+    tensors = network(16)
+    first, later = "blk.1.ffn_down.weight", "blk.2.ffn_down.weight"
+    for mix, plain, guided in (("q4_0", "q4_0", "q4_1"), ("iq4_xs", "q5_k", "iq4_xs")):
+        without = types(mix, tensors, traits_of(16))
+        with_it = types(mix, tensors, traits_of(16, has_importance=True))
+        assert (without[first], with_it[first]) == (plain, guided)
+        assert without[later] == with_it[later] == mix
+
+
 @pytest.mark.peer
+@pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("pure", [False, True])
 @pytest.mark.parametrize("model", _SHAPES)
-def test_types_equal_those_of_llama_cpp(model: str, pure: bool, tmp_path: Path) -> None:
+def test_types_equal_those_of_llama_cpp(
+    model: str, pure: bool, guided: bool, tmp_path: Path
+) -> None:
     llama_cpp = pytest.importorskip("llama_cpp")
     shape = _SHAPES[model]
     tensors = network(
         shape["n_layers"], shape.get("n_experts", 0), bool(shape.get("tied")), shape.get("row", 256)
     )
     traits = write_model(tmp_path / "in.gguf", tensors, shape)
+    traits = dataclasses.replace(traits, has_importance=guided)
     llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
     for mix in MIXES.values():
         params = llama_cpp.llama_model_quantize_default_params()
         params.ftype, params.nthread, params.pure = mix.file_type, 1, pure
-        if mix.name == "q2_k_s":  # it refuses this one without an importance matrix
+        if guided or mix.name == "q2_k_s":  # it refuses this one without an importance matrix
             params.imatrix = importance_of_one(llama_cpp, tensors)
         source, out = tmp_path / "in.gguf", tmp_path / "out.gguf"
         status = llama_cpp.llama_model_quantize(

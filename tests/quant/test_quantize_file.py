@@ -16,6 +16,8 @@ from pyllama_rt.convert import lazy_tensor, plan_file, quantize_file
 from pyllama_rt.errors import ConfigError, FormatError, NumericsError, UnsupportedError
 from pyllama_rt.formats.gguf import GgufFile, GgufWriter, ValueType
 from pyllama_rt.quant import dequantize, quantize
+from pyllama_rt.quant.guidance import guidance_for
+from pyllama_rt.quant.importance import ImportanceMatrix, InputSquares
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -111,6 +113,58 @@ def test_options_choose_types(source: Path, out: Path) -> None:
         assert file.tensors["output.weight"].type.name == "q4_k"
         assert file.tensors["blk.0.ffn_down.weight"].type.name == "q5_0"
         assert file.tensors["blk.0.attn_v.weight"].type.name == "f16"
+
+
+def importance_of(*names: str, n_mats: int = 1, seed: int = 3) -> ImportanceMatrix:
+    rng = np.random.default_rng(seed)
+    counts = np.ones(n_mats, np.float32)
+    return ImportanceMatrix(
+        {
+            name: InputSquares(
+                np.exp(rng.standard_normal((n_mats, 256))).astype(np.float32), counts
+            )
+            for name in names
+        }
+    )
+
+
+def test_importance_guides_the_tensors_that_it_names(source: Path, out: Path) -> None:
+    matrix = importance_of("blk.0.attn_q.weight")
+    quantize_file(source, out, "q4_k_m", importance=matrix)
+    with GgufFile.open(source) as before, GgufFile.open(out) as after:
+        for name in ("blk.0.attn_q.weight", "blk.0.attn_v.weight"):
+            old, new = before.tensors[name], after.tensors[name]
+            values = dequantize(before.tensor_data(name), old.type.name, old.shape)
+            known = guidance_for(matrix, name, old.shape)
+            guided = quantize(values, new.type.name, guidance=known[0] if known else None)
+            assert bytes(after.tensor_data(name)) == guided.tobytes()
+            plain = quantize(values, new.type.name)
+            assert (guided.tobytes() == plain.tobytes()) == (not known)
+
+
+def test_each_matrix_of_a_stack_has_its_own_importance(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lazy_tensor, "CHUNK_ELEMENTS", 1000)
+    name = "blk.0.ffn_up_exps.weight"
+    stack = np.random.default_rng(0).standard_normal((3, 10, 256)).astype(np.float32)
+    source = write(tmp_path / "in.gguf", {**arrays(), name: stack}, "f32")
+    matrix = importance_of(name, n_mats=3)
+    quantize_file(source, out, "q4_0", importance=matrix)
+    with GgufFile.open(out) as file:
+        found = bytes(file.tensor_data(name))
+    known = guidance_for(matrix, name, stack.shape)
+    parts = zip(stack, known, strict=True)
+    assert found == b"".join(quantize(x, "q4_0", guidance=g).tobytes() for x, g in parts)
+
+
+def test_importance_of_another_model_is_refused_and_nothing_written(
+    source: Path, out: Path
+) -> None:
+    matrix = importance_of("blk.0.ffn_down.weight")  # whose rows have 96 columns
+    with pytest.raises(ConfigError, match="belongs to another model"):
+        quantize_file(source, out, "q4_0", importance=matrix)
+    assert list(out.parent.iterdir()) == []
 
 
 def test_the_file_does_not_depend_on_the_threads(source: Path, tmp_path: Path) -> None:
