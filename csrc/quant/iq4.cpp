@@ -70,7 +70,7 @@ struct IQ4_NLFormat {
 
     struct Fit : SymmetricBlock<Iq4Codes> {
         static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
-            return {best(in, w, 8, 2.0f)};
+            return {best(in, w, 4, 4.0f)};
         }
         void pack(const uint8_t* codes, BlockIQ4_NL& block) const {
             block.d = d.bits;
@@ -99,7 +99,7 @@ struct IQ4_XSFormat {
 
     struct Fit : SymmetricSuperBlock<Iq4Codes, 32, 32> {
         static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
-            return {best(in, w, 8, 2.0f)};
+            return {best(in, w, 4, 4.0f)};
         }
         void pack(const uint8_t* codes, BlockIQ4_XS& block) const {
             block.d = d.bits;

@@ -90,7 +90,7 @@ struct Q4_KFormat {
 
     struct Fit : AffineSuperBlock<15, 32, 63> {
         static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
-            return {best(in, w, -1.0f, 0.1f, 20)};
+            return {best(in, w, -1.0f, 0.2f, 10)};
         }
         void pack(const uint8_t* codes, BlockQ4_K& block) const {
             block.d = d.bits;
@@ -131,7 +131,7 @@ struct Q5_KFormat {
 
     struct Fit : AffineSuperBlock<31, 32, 63> {
         static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
-            return {best(in, w, -0.5f, 0.1f, 15)};
+            return {best(in, w, -0.5f, 0.2f, 8)};
         }
         void pack(const uint8_t* codes, BlockQ5_K& block) const {
             block.d = d.bits;

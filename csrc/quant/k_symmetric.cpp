@@ -45,7 +45,7 @@ struct Q3_KFormat {
 
     struct Fit : SymmetricSuperBlock<IntegerCodes<-4, 3>, 16, 32> {
         static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
-            return {best(in, w, 9, 0.1f)};
+            return {best(in, w, 4, 0.25f)};
         }
         void pack(const uint8_t* codes, BlockQ3_K& block) const {
             block.d = d.bits;
@@ -85,7 +85,7 @@ struct Q6_KFormat {
 
     struct Fit : SymmetricSuperBlock<IntegerCodes<-32, 31>, 16, 128> {
         static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
-            return {best(in, w, 9, 0.1f)};
+            return {best(in, w, 4, 0.25f)};
         }
         void pack(const uint8_t* codes, BlockQ6_K& block) const {
             block.d = d.bits;

@@ -68,7 +68,7 @@ struct Q4_0Format {
 
     struct Fit : SymmetricBlock<IntegerCodes<-8, 7>> {
         static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
-            return {best(in, w, 9, 0.1f)};
+            return {best(in, w, 4, 0.25f)};
         }
         void pack(const uint8_t* codes, BlockQ4_0& block) const {
             block.d = d.bits;
@@ -89,7 +89,7 @@ struct Q4_1Format {
 
     struct Fit : AffineBlock<15> {
         static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
-            return {best(in, w, -0.5f, 0.1f, 15)};
+            return {best(in, w, -0.5f, 0.2f, 8)};
         }
         void pack(const uint8_t* codes, BlockQ4_1& block) const {
             block.d = d.bits;
@@ -112,7 +112,7 @@ struct Q5_0Format {
 
     struct Fit : SymmetricBlock<IntegerCodes<-16, 15>> {
         static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
-            return {best(in, w, 9, 0.1f)};
+            return {best(in, w, 4, 0.25f)};
         }
         void pack(const uint8_t* codes, BlockQ5_0& block) const {
             block.d = d.bits;
@@ -135,7 +135,7 @@ struct Q5_1Format {
 
     struct Fit : AffineBlock<31> {
         static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
-            return {best(in, w, -0.5f, 0.1f, 15)};
+            return {best(in, w, -0.5f, 0.2f, 8)};
         }
         void pack(const uint8_t* codes, BlockQ5_1& block) const {
             block.d = d.bits;
