@@ -25,7 +25,7 @@ from pyllama_rt.evaluate.quality import (
 from pyllama_rt.evaluate.recommend import INVISIBLE, LARGE, SMALL, loss, recommend
 
 _WIDTH = 124
-"""Of the table where no terminal says how wide it is."""
+"""Of the table with errors, which a narrower terminal gets without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,20 @@ def file_unit(report: QualityReport) -> tuple[str, int]:
 
 def print_report(report: QualityReport, setting: Setting) -> None:
     """On stdout."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    columns = _columns(report)
+    console = Console()
+    width = console.width if console.is_terminal else _WIDTH
+    is_wide = width >= _WIDTH
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False,
+        padding=(0, 1 if is_wide else 0, 0, 0),
+    )  # fmt: skip
+    columns = _columns(report, with_errors=is_wide)
     for i, (name, _) in enumerate(columns):
-        table.add_column(name, justify="right" if i else "left", no_wrap=not i)
+        title = name if is_wide else name.replace(" ", "\n")
+        table.add_column(title, justify="right" if i else "left", no_wrap=True)
     for row in (*report.rows, report.base):
         table.add_row(*(cell(row) for _, cell in columns))
-    console = Console()
-    Console(width=None if console.is_terminal else _WIDTH).print(table)
+    Console(width=width).print(table)
     for sentence in advice(report):
         print(sentence)
     print(_about(report, setting))
@@ -158,15 +164,25 @@ def _gain(row: QualityRow, base: QualityRow) -> str:
     return f" ({loss(row):.2%}; {base.n_bytes / row.n_bytes:.1f} times smaller than {base.level})"
 
 
-def _columns(report: QualityReport) -> list[tuple[str, Callable[[QualityRow], str]]]:
+def _columns(
+    report: QualityReport, *, with_errors: bool = True
+) -> list[tuple[str, Callable[[QualityRow], str]]]:
+    """Names, and what makes the cell of a row."""
     unit, n_bytes = file_unit(report)
+
+    def pair(value: Estimate, digits: int) -> str:
+        if value.error == 0:  # exact, as the figures of the base beside itself
+            return f"{value.value:g}"
+        error = f" ± {value.error:.{digits}f}" if with_errors else ""
+        return f"{value.value:.{digits}f}{error}"
+
     columns: list[tuple[str, Callable[[QualityRow], str]]] = [
         ("level", lambda row: row.level),
         (unit, lambda row: f"{row.n_bytes / n_bytes:.2f}"),
         ("bits", lambda row: f"{row.bits_per_weight:.2f}"),
-        ("perplexity", lambda row: _pair(row.perplexity, 3)),
-        ("ratio", lambda row: _pair(row.ratio, 4)),
-        ("KL divergence", lambda row: _pair(row.kl, 6)),
+        ("perplexity", lambda row: pair(row.perplexity, 3)),
+        ("ratio", lambda row: pair(row.ratio, 4)),
+        ("mean KL", lambda row: pair(row.kl, 6)),
         ("KL 99%", lambda row: f"{row.kl_99:.5f}" if row.kl_99 else "0"),
         ("same top", lambda row: f"{row.same_top.value:.1%}"),
     ]
@@ -176,13 +192,6 @@ def _columns(report: QualityReport) -> list[tuple[str, Callable[[QualityRow], st
             ("generate t/s", lambda row: _speed(row.generate)),
         ]
     return columns
-
-
-def _pair(value: Estimate, digits: int) -> str:
-    """An exact figure, as those of the base beside itself, has no error to show."""
-    if value.error == 0:
-        return f"{value.value:g}"
-    return f"{value.value:.{digits}f} ± {value.error:.{digits}f}"
 
 
 def _speed(value: Estimate | None) -> str:

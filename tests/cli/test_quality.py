@@ -12,13 +12,24 @@ from pathlib import Path
 
 import pytest
 from command_line import COMMAND, FOLDER, call
+from quality_reports import report, row
+from rich.console import Console
 from scored_models import write_damaged
 from tiny_llama import tiny_config, write_tiny_llama
 
 from pyllama_rt.cli.app import run_command
 from pyllama_rt.cli.demo import DEMO_MODEL
+from pyllama_rt.cli.quality_report import Setting, print_report
+from pyllama_rt.evaluate.estimate import Estimate
 
 TEXT = "abc def ghi jkl mab cde fgh ijk lma bcd " * 3
+
+
+class Narrow(Console):
+    """A terminal of 80 columns."""
+
+    def __init__(self, width: int = 80) -> None:
+        super().__init__(width=width, force_terminal=True, color_system=None)
 
 
 @pytest.fixture
@@ -50,6 +61,20 @@ def test_a_table_and_advice(model: Path, text: Path, capsys: pytest.CaptureFixtu
     assert "Only where nothing else fits: q2_k, above 10%." in lines
     assert "text.txt: " in lines[-1]
     assert "16 tokens read, 16 generated" in lines[-1]
+
+
+def test_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pyllama_rt.cli.quality_report.Console", Narrow)
+    found = report(row("q4_k_m", 9, kl=Estimate(0.012345, 0.001), speed=Estimate(1234, 5)))
+    print_report(found, Setting.of(Path("m.gguf"), "book.txt"))
+    lines = capsys.readouterr().out.splitlines()
+    cells = next(line for line in lines if line.startswith("q4_k_m")).split()
+    assert cells[3:6] == ["8.000", "1", "0.012345"]
+    assert cells[8:] == ["1234", "1234"]
+    assert "perplexity" in lines[1]
+    assert "…" not in "".join(lines)
 
 
 def test_json(model: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
