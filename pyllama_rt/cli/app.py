@@ -42,6 +42,7 @@ SUBCOMMANDS = {
     "merge": "Join the parts of a split GGUF model into one file.",
     "tokenize": "Show the tokens of a text.",
     "perplexity": "Measure how well a model predicts a text.",
+    "quality": "Measure what each level of quantising costs a model.",
     "bench": "Measure how fast a model runs.",
     "doctor": "Check this installation and this machine.",
 }

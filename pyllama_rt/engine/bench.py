@@ -12,7 +12,7 @@ import numpy as np
 
 from pyllama_rt import _core, env
 from pyllama_rt.config import MAX_THREADS, LoadConfig, check_int
-from pyllama_rt.engine.load import load_model, trained_context
+from pyllama_rt.engine.load import Model, load_model, trained_context
 from pyllama_rt.engine.memory import available_bytes
 from pyllama_rt.engine.session import Session
 from pyllama_rt.engine.token_work import TokenWork, token_work
@@ -148,6 +148,18 @@ def bench_model(
     for n_threads in threads:
         speeds += _bench_threads(path, config, n_threads, steps)
     return speeds
+
+
+def measure_rates(
+    model: Model, kind: str, n_tokens: int, repetitions: int, progress: Progress = lambda *_: None
+) -> tuple[float, ...]:
+    """Tokens per second of runs from an empty cache, after one that does not count.
+
+    Args: kind: PROMPT or GENERATE. n_tokens: of a run, at most the model's context.
+    """
+    ids = np.random.default_rng(0).integers(0, model.n_vocab, n_tokens).tolist()
+    with Session(model) as session:
+        return _Run(session, ids, kind).repeat(repetitions, _Steps(progress, 1 + repetitions), kind)
 
 
 def measure_roofline(n_threads: int) -> Roofline:

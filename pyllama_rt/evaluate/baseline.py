@@ -18,6 +18,11 @@ from pyllama_rt.evaluate.windows import Windows
 _ITEM_BYTES = 4
 
 
+def baseline_bytes(windows: Windows, n_vocab: int) -> int:
+    """What the temporary file of a Baseline takes."""
+    return windows.n_tokens * n_vocab * _ITEM_BYTES
+
+
 class Baseline(Closing):
     """A base (see divergence.py) in a temporary file, which is gone after `close`.
 
