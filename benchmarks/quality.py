@@ -123,21 +123,30 @@ def shortest(write: Callable[[], object]) -> float:
     return min(found)
 
 
-def measure(
-    model: Path, mix: str, matrix: ImportanceMatrix | None, judge: Judge, peer: PeerQuantizer,
-    folder: Path, n_threads: int,
-) -> Row:  # fmt: skip
-    """Both files of one mix."""
-    ours, theirs = folder / "ours.gguf", folder / "peer.gguf"
-    file_type = find_mix(mix).file_type
-    our_s = shortest(
-        lambda: quantize_file(model, ours, mix, importance=matrix, n_threads=n_threads)
-    )
-    peer_s = shortest(
-        lambda: peer.quantize(model, theirs, file_type, importance=matrix, n_threads=n_threads)
-    )
-    scores = judge.score(ours, our_s), judge.score(theirs, peer_s)
-    return Row(find_mix(mix).name, matrix is not None, *scores, BARS.get(mix, 1.0))
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything that a mix is measured with."""
+
+    model: Path
+    judge: Judge
+    peer: PeerQuantizer
+    folder: Path
+    n_threads: int
+
+    def measure(self, mix: str, matrix: ImportanceMatrix | None) -> Row:
+        """Both files of one mix."""
+        ours, theirs = self.folder / "ours.gguf", self.folder / "peer.gguf"
+        file_type, n_threads = find_mix(mix).file_type, self.n_threads
+        our_s = shortest(
+            lambda: quantize_file(self.model, ours, mix, importance=matrix, n_threads=n_threads)
+        )
+        peer_s = shortest(
+            lambda: self.peer.quantize(
+                self.model, theirs, file_type, importance=matrix, n_threads=n_threads
+            )
+        )
+        scores = self.judge.score(ours, our_s), self.judge.score(theirs, peer_s)
+        return Row(find_mix(mix).name, matrix is not None, *scores, BARS.get(mix, 1.0))
 
 
 def show(row: Row) -> None:
@@ -208,9 +217,10 @@ def main() -> int:
     with ExitStack() as stack:
         stack.callback(judge.base.close)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bench = Bench(given.model, judge, peer, folder, given.threads)
         for mix in given.mixes.split(","):
             for known in (None, matrix):
-                row = measure(given.model, mix, known, judge, peer, folder, given.threads)
+                row = bench.measure(mix, known)
                 rows.append(row)
                 show(row)
         save(rows, given, judge, peer.version)

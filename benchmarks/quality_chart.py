@@ -4,39 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quality import Row
 
 OURS_COLOUR, PEER_COLOUR = "#1f6f8b", "#c9a66b"
 
 
-class ScoreLike(Protocol):
-    """What is drawn of a file."""
-
-    @property
-    def n_bytes(self) -> int:
-        """Of the file."""
-
-    @property
-    def kl(self) -> float:
-        """Mean divergence."""
-
-
-class RowLike(Protocol):
-    """What is drawn of a mix."""
-
-    mix: str
-    guided: bool
-
-    @property
-    def ours(self) -> Any:
-        """A ScoreLike."""
-
-    @property
-    def peer(self) -> Any:
-        """A ScoreLike."""
-
-
-def draw(rows: Sequence[RowLike], title: str, out: Path) -> bool:
+def draw(rows: Sequence[Row], title: str, out: Path) -> bool:
     """Writes the picture as SVG; False if matplotlib is not installed."""
     try:
         import matplotlib
@@ -50,7 +26,7 @@ def draw(rows: Sequence[RowLike], title: str, out: Path) -> bool:
     for axes, guided in zip(grid, (False, True), strict=True):
         chosen = sorted((r for r in rows if r.guided == guided), key=lambda r: r.ours.n_bytes)
         for name, colour, marker in (("peer", PEER_COLOUR, "o"), ("ours", OURS_COLOUR, "D")):
-            scores: list[ScoreLike] = [getattr(row, name) for row in chosen]
+            scores = [row.peer if name == "peer" else row.ours for row in chosen]
             label = "llama.cpp" if name == "peer" else "pyllama-rt"
             sizes = [s.n_bytes / 2**20 for s in scores]
             axes.plot(sizes, [s.kl for s in scores], marker, color=colour, label=label)

@@ -29,6 +29,7 @@ from pyllama_rt.evaluate.quality import (
 from pyllama_rt.evaluate.quality import Progress as Callback
 from pyllama_rt.evaluate.windows import WindowConfig
 from pyllama_rt.formats.atomic_folder import atomic_folder
+from pyllama_rt.quant.importance import read_importance
 
 _TEXT = typer.Option(
     "--file", "-f", metavar="TEXT", help="A text in UTF-8; - reads standard input."
@@ -63,6 +64,12 @@ class QualityOptions:
         int | None,
         typer.Option("--threads", metavar="N", help="Threads. Default: all physical cores."),
     ] = None
+    imatrix: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="An importance matrix to quantise with (see: pyllama-rt imatrix)."
+        ),
+    ] = None
     allow_requantize: Annotated[
         bool,
         typer.Option("--allow-requantize", help="Take a file that is quantised already."),
@@ -76,6 +83,7 @@ class QualityOptions:
             levels=tuple(level.strip() for level in self.levels.split(",")),
             windows=build(WindowConfig, self),
             speed=not self.no_speed,
+            importance=None if self.imatrix is None else read_importance(self.imatrix),
         )
 
 
@@ -125,7 +133,7 @@ def quality(
         content = read_text(text)
         with _progress() as move:
             report = measure_quality(model, content, config, move)
-        setting = Setting.of(model, text)
+        setting = Setting.of(model, text, options.imatrix)
         _print(report, setting, as_json)
         if folder is not None and not write_files(folder, report, setting):
             print_note(

@@ -30,16 +30,20 @@ _WIDTH = 124
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What was measured where. Names only, so that a report can be published."""
+    """What was measured where. Names only, so that a report can be published.
+
+    imatrix: the importance matrix that the levels were quantised with, "" for none.
+    """
 
     model: str
     text: str
     processor: str
     instruction_set: str
     date: str
+    imatrix: str = ""
 
     @classmethod
-    def of(cls, model: Path, text: str) -> Setting:
+    def of(cls, model: Path, text: str, imatrix: Path | None = None) -> Setting:
         """On this machine, now."""
         return cls(
             model=printable(model.name),
@@ -47,6 +51,7 @@ class Setting:
             processor=processor_name() or "unknown processor",
             instruction_set=next(isa.name for isa in instruction_sets() if isa.is_selected),
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            imatrix="" if imatrix is None else printable(imatrix.name),
         )
 
 
@@ -107,6 +112,7 @@ def as_data(report: QualityReport, setting: Setting) -> dict[str, Any]:
         "date": setting.date,
         "model": setting.model,
         "text": setting.text,
+        "imatrix": setting.imatrix or None,
         "n_ctx": report.windows.n_ctx,
         "n_windows": len(report.windows),
         "n_tokens": report.windows.n_tokens,
@@ -204,6 +210,8 @@ def _about(report: QualityReport, setting: Setting) -> str:
         f"{setting.text}: {windows.n_tokens} tokens scored, {len(windows)} windows of "
         f"{windows.n_ctx}."
     )
+    if setting.imatrix:
+        words += f" Quantised with importance matrix {setting.imatrix}."
     if report.base.prompt is not None:
         words += (
             f" Speeds: {min(PROMPT_TOKENS, windows.n_ctx)} tokens read, "

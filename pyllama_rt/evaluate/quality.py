@@ -24,6 +24,7 @@ from pyllama_rt.evaluate.divergence import compare
 from pyllama_rt.evaluate.estimate import Estimate, mean
 from pyllama_rt.evaluate.windows import WindowConfig, Windows, cut_windows, encode_text
 from pyllama_rt.formats.gguf import GgufFile
+from pyllama_rt.quant.importance import ImportanceMatrix
 from pyllama_rt.quant.mixes import Mix, find_mix
 from pyllama_rt.quant.plan import Plan
 
@@ -39,7 +40,7 @@ class QualityConfig:
 
     levels: types or mixes, as q8_0 or q4_k_m, in any letter case. windows: how the text is cut.
     speed: whether to time prompts and generation. n_threads: None for the physical cores.
-    allow_requantize: take a model that is quantised already.
+    allow_requantize: take a model that is quantised already. importance: to quantise with.
     """
 
     levels: tuple[str, ...] = DEFAULT_LEVELS
@@ -47,6 +48,7 @@ class QualityConfig:
     speed: bool = True
     n_threads: int | None = None
     allow_requantize: bool = False
+    importance: ImportanceMatrix | None = None
 
     def __post_init__(self) -> None:
         if not self.mixes:
@@ -137,7 +139,12 @@ def measure_quality(
     config = config or QualityConfig()
     origin = _Source.open(Path(source))
     plans = [
-        plan_file(source, mix.name, allow_requantize=config.allow_requantize)
+        plan_file(
+            source,
+            mix.name,
+            allow_requantize=config.allow_requantize,
+            has_importance=config.importance is not None,
+        )
         for mix in config.mixes
     ]
     with ExitStack() as stack:
@@ -252,6 +259,7 @@ class _Comparison:
                 path,
                 level,
                 allow_requantize=config.allow_requantize,
+                importance=config.importance,
                 n_threads=config.n_threads,
                 progress=stages.quantising,
             )

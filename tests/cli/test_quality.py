@@ -21,8 +21,25 @@ from pyllama_rt.cli.app import run_command
 from pyllama_rt.cli.demo import DEMO_MODEL
 from pyllama_rt.cli.quality_report import Setting, print_report
 from pyllama_rt.evaluate.estimate import Estimate
+from pyllama_rt.evaluate.importance import collect_importance
+from pyllama_rt.quant.importance import write_importance
 
 TEXT = "abc def ghi jkl mab cde fgh ijk lma bcd " * 3
+
+
+def test_an_importance_matrix_is_used_and_named(
+    model: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    matrix = tmp_path / "imatrix.gguf"
+    write_importance(matrix, collect_importance(model, TEXT, n_ctx=16))
+    arguments = (model, "-f", text, "--levels", "q4_0", "--no-speed", "--json")
+    assert run(*arguments) == run(*arguments, "--imatrix", matrix) == 0
+    plain, guided = json.JSONDecoder(), capsys.readouterr().out
+    first, end = plain.raw_decode(guided)
+    second = json.loads(guided[end:])
+    assert (first["imatrix"], second["imatrix"]) == (None, "imatrix.gguf")
+    rows = [data["levels"][0]["kl_divergence"]["mean"] for data in (first, second)]
+    assert rows[0] != rows[1]
 
 
 class Narrow(Console):
