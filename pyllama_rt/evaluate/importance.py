@@ -63,9 +63,8 @@ def collect_importance(
             for name, (squares, counts) in _sums(model).items()
             if process_output or name.startswith(_LAYERS)
         }
-        if correlations:
-            for name, found in _correlations(model, tensors).items():
-                tensors[name] = replace(tensors[name], correlations=found)
+        for name, found in _correlations(model, tensors).items():
+            tensors[name] = replace(tensors[name], correlations=found)
     return ImportanceMatrix(
         tensors,
         (dataset,),
@@ -101,7 +100,7 @@ def _sums(model: Model) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64
 
 
 def _correlations(model: Model, names: Container[str]) -> dict[str, Correlations]:
-    """By weight, one array for weights that read the same; nothing of experts."""
+    """By weight, one array for weights that read the same; nothing of experts, or unasked."""
     inputs: dict[str, tuple[int, ...]] = {}
     for index, readers in enumerate(model.program.inputs()):
         for name in readers:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from observing import ISAS, run_observing
 from one_op import Floats, OneOp, one_linear
 
+from pyllama_rt.config import LoadConfig
 from pyllama_rt.errors import ConfigError
 
 EXACT_ISAS = [isa for isa in ISAS if isa != "scalar"]
@@ -104,3 +105,5 @@ def test_only_if_asked_for() -> None:
         program.moments(1)
     with pytest.raises(ConfigError, match="observe: expected squares or moments, found x"):
         run_observing(op, "x")
+    with pytest.raises(ConfigError, match="observe: expected squares, moments, found 'x'"):
+        LoadConfig(observe="x")
