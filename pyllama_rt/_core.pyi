@@ -44,14 +44,24 @@ class Program:
             ]
         ],
         isa: str = "",
-        observe: bool = False,
+        observe: str = "",
     ) -> None:
         """
-        weights: rows of (name, type, rows, columns, buffer, byte offset). observe: count what enters the matrices, for `tallies`.
+        weights: rows of (name, type, rows, columns, buffer, byte offset). observe: add up what enters the matrices, the "squares" for `tallies` or also the "moments".
+        """
+    def inputs(self) -> list[list[str]]:
+        """
+        The names of the matrices that read the same, for each input that is observed.
         """
     def kv_bytes_per_cell(self, kv_type: str) -> int:
         """
         Bytes of cache that one position takes.
+        """
+    def moments(
+        self, input: typing.SupportsInt | typing.SupportsIndex
+    ) -> numpy.typing.NDArray[numpy.float32] | None:
+        """
+        Sums of the products of an input's columns (cols, 256): each with all of its block of 256 columns, 0 past the last. None of experts, or if they were not asked for.
         """
     def scratch_bytes(
         self,

@@ -13,6 +13,8 @@ KV_TYPES = ("f32", "f16", "q8_0")
 POOLINGS = ("mean", "cls", "last")
 """Ways to make one vector of a text's hidden states: all rows' mean, the first row, the last."""
 
+_OBSERVED = ("squares", "moments")
+
 DEFAULT_N_CTX = 4096
 """Context when none is asked for: min(trained context, this)."""
 
@@ -120,7 +122,8 @@ class LoadConfig:
     of longer steps, None for `n_threads`. n_batch: rows per prefill step. kv_type: cache type.
     rope: what replaces the file's rotary positions. loras: adapters, added in order. embedding:
     give the last hidden states instead of logits. pooling: how they become one vector, None for
-    what the file says. observe: count what enters the matrices, for an importance matrix.
+    what the file says. observe: for an importance matrix, add up what enters the matrices: its
+    "squares", or also the "moments", which are products of columns.
     """
 
     n_ctx: int | None = None
@@ -132,7 +135,7 @@ class LoadConfig:
     loras: tuple[LoraConfig, ...] = ()
     embedding: bool = False
     pooling: str | None = None
-    observe: bool = False
+    observe: str | None = None
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
@@ -145,6 +148,8 @@ class LoadConfig:
             raise ConfigError(f"kv_type: expected {', '.join(KV_TYPES)}, found {self.kv_type!r}")
         if self.pooling not in (None, *POOLINGS):
             raise ConfigError(f"pooling: expected {', '.join(POOLINGS)}, found {self.pooling!r}")
+        if self.observe not in (None, *_OBSERVED):
+            raise ConfigError(f"observe: expected {', '.join(_OBSERVED)}, found {self.observe!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class WeightSource {
 struct Tally {
     std::vector<double> sums;     // (n_mats, cols): of squares
     std::vector<int64_t> counts;  // (n_mats): rows
+    std::vector<float> moments;   // of products, as core/moment_tiles.h lays them out; or empty
 };
 
 /// Rows of a step that belong to one sequence and stand together.

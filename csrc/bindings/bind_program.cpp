@@ -6,12 +6,14 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <optional>
 
 #include "backends/cpu/cpu_backend.h"
 #include "bindings/bindings.h"
 #include "bindings/gil.h"
 #include "bindings/interrupts.h"
 #include "core/checked.h"
+#include "core/moment_tiles.h"
 #include "kernels/registry.h"
 #include "runtime/executor.h"
 
@@ -95,11 +97,18 @@ struct BoundProgram {
     std::unique_ptr<Program> program;
 };
 
+Observe observe_of(const std::string& name) {
+    if (name.empty()) return Observe::kNothing;
+    if (name == "squares") return Observe::kSquares;
+    if (name == "moments") return Observe::kMoments;
+    fail(ErrorKind::kConfig, "observe: expected squares or moments, found ", name);
+}
+
 using WeightRow = std::tuple<std::string, std::string, int64_t, int64_t, py::buffer, int64_t>;
 
 std::unique_ptr<BoundProgram> make_program(const std::string& graph,
                                            const std::vector<WeightRow>& rows,
-                                           const std::string& isa, bool observe) {
+                                           const std::string& isa, const std::string& observe) {
     auto bound = std::make_unique<BoundProgram>();
     bound->weights = std::make_unique<BufferWeights>();
     for (const auto& [name, type, n_rows, n_cols, buffer, offset] : rows) {
@@ -113,8 +122,8 @@ std::unique_ptr<BoundProgram> make_program(const std::string& graph,
         require(found != types.end(), ErrorKind::kFormat, "tensor '", name, "' is missing");
         return found->second;
     };
-    bound->program =
-        std::make_unique<Program>(graph, *bound->weights, type_of, make_cpu_backend(isa), observe);
+    bound->program = std::make_unique<Program>(graph, *bound->weights, type_of,
+                                               make_cpu_backend(isa), observe_of(observe));
     return bound;
 }
 
@@ -161,6 +170,25 @@ std::vector<TallyRow> tallies(BoundProgram& self) {
     return rows;
 }
 
+std::vector<std::vector<std::string>> inputs(const BoundProgram& self) {
+    std::vector<std::vector<std::string>> found;
+    for (const TallyPlan& plan : self.program->tally_plans()) found.push_back(plan.weights);
+    return found;
+}
+
+std::optional<py::array_t<float>> moments(BoundProgram& self, size_t input) {
+    const auto& plans = self.program->tally_plans();
+    require(input < plans.size(), ErrorKind::kConfig, "moments: expected an input below ",
+            plans.size(), ", found ", input);
+    if (!plans[input].has_moments) return std::nullopt;
+    py::array_t<float> out({plans[input].cols, kMomentBlock});
+    float* sums = out.mutable_data();
+    std::memset(sums, 0, static_cast<size_t>(out.nbytes()));
+    const ReleasedGil free;  // as above
+    self.program->moments(input, sums);
+    return out;
+}
+
 KvType kv_type(const std::string& name) {
     if (name == "f32") return KvType::kF32;
     if (name == "f16") return KvType::kF16;
@@ -202,9 +230,9 @@ void bind_program(py::module_& m) {
     bind_cache(cache);
     program
         .def(py::init(&make_program), py::arg("graph"), py::arg("weights"), py::arg("isa") = "",
-             py::arg("observe") = false,
-             "weights: rows of (name, type, rows, columns, buffer, byte offset). observe: count "
-             "what enters the matrices, for `tallies`.")
+             py::arg("observe") = "",
+             "weights: rows of (name, type, rows, columns, buffer, byte offset). observe: add up "
+             "what enters the matrices, the \"squares\" for `tallies` or also the \"moments\".")
         .def("step", &step, py::arg("cache"), py::arg("ids"), py::arg("sequences"),
              py::arg("wanted"), py::arg("n_threads"),
              "Runs rows and commits them to the cache; the logits (n_wanted, vocab) f32.")
@@ -212,6 +240,11 @@ void bind_program(py::module_& m) {
              "What entered the matrices of an observing program in all steps so far, in the order "
              "in which they are used: (name, sums of squares (n_mats, cols), rows (n_mats,)). A "
              "step that raised may be counted in part.")
+        .def("inputs", &inputs,
+             "The names of the matrices that read the same, for each input that is observed.")
+        .def("moments", &moments, py::arg("input"),
+             "Sums of the products of an input's columns (cols, 256): each with all of its block "
+             "of 256 columns, 0 past the last. None of experts, or if they were not asked for.")
         .def(
             "scratch_bytes",
             [](const BoundProgram& self, int64_t n_rows, int64_t n_outputs, int n_threads,

@@ -25,7 +25,7 @@ ValueFormat activation_format(TensorType type) {
 
 class Planner {
   public:
-    Planner(const WeightTypeOf& type_of, bool observe) : type_of_(type_of), observe_(observe) {}
+    Planner(const WeightTypeOf& type_of, Observe observe) : type_of_(type_of), observe_(observe) {}
 
     Plan run(const Graph& graph) {
         std::vector<int> renumbered;
@@ -37,7 +37,7 @@ class Planner {
                 const std::vector<int> read = copy.inputs;
                 copy.inputs[0] = in_format(read[0], format);
                 // Behind the copy: before it, the copy would have to wait for all threads.
-                if (observe_) tally(copy, read);
+                if (observe_ != Observe::kNothing) tally(copy, read);
             }
             if (copy.op == Op::attention) {
                 copy.attributes["layer"] = std::to_string(n_layers_++);
@@ -90,7 +90,8 @@ class Planner {
             if (linear.integer("shared") == 0) cols /= linear.integer("n_used");
         }
         node.attributes["index"] = std::to_string(index);
-        plan_.tallies.push_back({{linear.weights[0]}, n_mats, cols});
+        const bool has_moments = observe_ == Observe::kMoments && linear.op == Op::linear;
+        plan_.tallies.push_back({{linear.weights[0]}, n_mats, cols, has_moments});
         append(std::move(node), ValueFormat::kF32);
     }
 
@@ -156,7 +157,7 @@ class Planner {
     }
 
     const WeightTypeOf& type_of_;
-    const bool observe_;
+    const Observe observe_;
     Plan plan_;
     std::map<std::pair<int, ValueFormat>, int> copies_;
     std::map<std::pair<std::vector<int>, std::map<std::string, std::string>>, size_t> tallies_;
@@ -180,7 +181,7 @@ int64_t activation_row_bytes(ValueFormat format, int64_t width) {
     return 0;
 }
 
-Plan make_plan(const Graph& graph, const WeightTypeOf& type_of, bool observe) {
+Plan make_plan(const Graph& graph, const WeightTypeOf& type_of, Observe observe) {
     return Planner(type_of, observe).run(graph);
 }
 

@@ -28,11 +28,16 @@ struct Slot {
     int64_t bytes_per_row;
 };
 
+/// What an observing program adds up of what enters its matrices: nothing, the squares of the
+/// columns, or, of matrices that are no experts, also their products with one another.
+enum class Observe { kNothing, kSquares, kMoments };
+
 /// What enters some matrices of one width: a node `tally` adds it up for all of them.
 struct TallyPlan {
     std::vector<std::string> weights;  // names of the matrices, or stacks of experts
     int64_t n_mats;                    // experts of a stack, else 1
     int64_t cols;
+    bool has_moments;
 };
 
 struct Plan {
@@ -53,6 +58,7 @@ int64_t activation_row_bytes(ValueFormat format, int64_t width);
 /// numbers the attention nodes (attribute "layer"), groups nodes that need no barrier between them
 /// into stages, and assigns slots. An observing plan also has a tally of what enters each linear,
 /// in float whatever the linear reads.
-Plan make_plan(const Graph& graph, const WeightTypeOf& type_of, bool observe = false);
+Plan make_plan(const Graph& graph, const WeightTypeOf& type_of,
+               Observe observe = Observe::kNothing);
 
 }  // namespace plrt

@@ -189,6 +189,10 @@ struct KernelTable {
     void (*attention_merge)(const AttentionArgs& args, int64_t begin, int64_t end,
                             const float* partials);
 
+    /// sums[16 i + j] += the sum over n_rows rows of a[16 row + i] * b[16 row + j], i and j
+    /// below 16.
+    void (*add_products)(const float* a, const float* b, int64_t n_rows, float* sums);
+
     /// For measuring what the processor can do: n_rounds rounds of int8 dot products in registers,
     /// whose sum goes to *sum. Returns the number of multiply-accumulates.
     int64_t (*int8_peak)(int64_t n_rounds, int32_t* sum);

@@ -5,6 +5,7 @@
 
 #include "core/checked.h"
 #include "core/fork.h"
+#include "core/moment_tiles.h"
 
 namespace plrt {
 
@@ -35,7 +36,7 @@ struct Program::Reservations {
 };
 
 Program::Program(std::string_view graph_text, const WeightSource& weights,
-                 const WeightTypeOf& type_of, std::unique_ptr<Backend> backend, bool observe)
+                 const WeightTypeOf& type_of, std::unique_ptr<Backend> backend, Observe observe)
     : plan_(make_plan(parse_graph(graph_text), type_of, observe)),
       backend_(std::move(backend)),
       kv_layouts_{make_kv_layout(plan_, KvType::kF32), make_kv_layout(plan_, KvType::kF16),
@@ -58,14 +59,23 @@ Program::Program(std::string_view graph_text, const WeightSource& weights,
     slots_.resize(plan_.slots.size());
     for (const TallyPlan& tally : plan_.tallies) {  // as large as weights that are there by now
         const auto n_mats = static_cast<size_t>(tally.n_mats);
+        const int64_t n_moments = tally.has_moments ? moment_tiles(tally.cols) * kMomentTile : 0;
         tallies_.push_back({std::vector<double>(n_mats * static_cast<size_t>(tally.cols)),
-                            std::vector<int64_t>(n_mats)});
+                            std::vector<int64_t>(n_mats),
+                            std::vector<float>(static_cast<size_t>(n_moments))});
     }
 }
 
 std::vector<Tally> Program::tallies() {
     const std::lock_guard<std::mutex> no_step(mutex_);
-    return tallies_;
+    std::vector<Tally> found;
+    for (const Tally& tally : tallies_) found.push_back({tally.sums, tally.counts, {}});
+    return found;
+}
+
+void Program::moments(size_t tally, float* out) {
+    const std::lock_guard<std::mutex> no_step(mutex_);
+    unpack_moments(tallies_[tally].moments.data(), plan_.tallies[tally].cols, out);
 }
 
 int64_t Program::shared_bytes(std::span<const Run> runs, int n_threads) const {

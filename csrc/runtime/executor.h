@@ -30,7 +30,7 @@ class Program {
     /// Binds every node of the graph; an observing program counts what enters its matrices.
     /// Throws Error(kFormat) if weights do not fit it.
     Program(std::string_view graph_text, const WeightSource& weights, const WeightTypeOf& type_of,
-            std::unique_ptr<Backend> backend, bool observe = false);
+            std::unique_ptr<Backend> backend, Observe observe = Observe::kNothing);
 
     const Backend& backend() const { return *backend_; }
     /// Pages for keys and values of this graph.
@@ -42,9 +42,12 @@ class Program {
     int64_t scratch_bytes(int64_t n_rows, int64_t n_outputs, int n_threads, int64_t n_cells) const;
 
     /// What an observing program has tallies of, and what they have counted in all steps so far; a
-    /// step that threw may be counted in part. One of the other for each.
+    /// step that threw may be counted in part. One of the other for each. The sums of products,
+    /// which are large, are left out: they are unpacked for one tally at a time, to out (cols,
+    /// 256), if its plan has them.
     const std::vector<TallyPlan>& tally_plans() const { return plan_.tallies; }
     std::vector<Tally> tallies();
+    void moments(size_t tally, float* out);
 
     /// Runs a batch and commits its rows to the cache; `poll` is called between nodes by the
     /// calling thread and cancels the step by returning true. Returns the outputs of the wanted

@@ -45,6 +45,8 @@ def print_statistics(matrix: ImportanceMatrix) -> None:
             f"{matrix.chunk_size} tokens of {texts}"
         )
     )
+    n_known = sum(1 for name in matrix.tensors if matrix.has_correlations(name))
+    print(f"How columns go together: known of {n_known} of {len(rows)} tensors")
 
 
 def _cells(row: TensorStatistics) -> list[str]:

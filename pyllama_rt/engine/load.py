@@ -237,7 +237,7 @@ def _bind_graph(file: GgufFile, model_config: TransformerConfig, config: LoadCon
         with _naming(file.path):
             rows = [_weight_row(*tensor) for tensor in (*own, *adapters.tensors)]
             isa = env.forced_isa() or ""
-            program = _core.Program(graph.to_text(), rows, isa, config.observe)
+            program = _core.Program(graph.to_text(), rows, isa, config.observe or "")
         stack.pop_all()
         return BoundGraph(graph, program, adapters)
 

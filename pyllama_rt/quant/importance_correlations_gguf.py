@@ -47,11 +47,10 @@ def declare_correlations(
         found = tensors[name].correlations
         if found is None:
             continue
-        if id(found) in first and _EQUALS not in name:
-            same.append(name + _EQUALS + first[id(found)])
+        owner = first.setdefault(id(found), name)
+        if owner != name and _EQUALS not in name:
+            same.append(name + _EQUALS + owner)
             continue
-        if _EQUALS not in name:
-            first[id(found)] = name
         writer.declare(name + _SUFFIX, found.shape, "f16")
         stored[name + _SUFFIX] = found
     if same:

@@ -78,6 +78,11 @@ class ImportanceMatrix:
         has_data = counts > 0
         return np.where(has_data, found.sums / np.where(has_data, counts, 1), _NO_DATA)
 
+    def has_correlations(self, name: str) -> bool:
+        """Whether `correlations` of a weight are known."""
+        found = self.tensors.get(name)
+        return found is not None and found.correlations is not None
+
     def correlations(self, name: str) -> Floats | None:
         """Cosines between a weight's columns (cols, 256) f32: in row j those of column j with the
         256 of its block, 0 past the last column. None where they are not known.

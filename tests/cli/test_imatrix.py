@@ -88,6 +88,25 @@ def test_files_are_merged(folder: Path) -> None:
     assert read_importance(one).chunk_count == 6
 
 
+def test_correlations_may_be_left_out(folder: Path) -> None:
+    bare, both = folder / "bare.gguf", folder / "both.gguf"
+    model = (folder / "m.gguf", "-f", folder / "text.txt", "--ctx", 64)
+    assert run(*model, "-o", bare, "--no-correlations").exit_code == 0
+    name = "blk.0.attn_q.weight"
+    assert read_importance(folder / "i.gguf").correlations(name) is not None
+    assert read_importance(bare).correlations(name) is None
+    assert bare.stat().st_size < (folder / "i.gguf").stat().st_size / 10
+    result = run("--merge", bare, "--merge", folder / "i.gguf", "-o", both)
+    assert "note: of 14 tensors not all files say how columns go together" in result.stderr
+    assert read_importance(both).correlations(name) is None
+    assert "note" not in run("--merge", bare, "--merge", bare, "-o", both).stderr
+    whole = folder / "i.gguf"
+    assert "note" not in run("--merge", whole, "--merge", whole, "-o", both).stderr
+    assert read_importance(both).correlations(name) is not None
+    assert "known of 14 of 14 tensors" in run("--show", both).stdout
+    assert "known of 0 of 14 tensors" in run("--show", bare).stdout
+
+
 def test_a_table_is_shown(folder: Path) -> None:
     result = run("--show", folder / "i.gguf")
     assert result.exit_code == 0, result.output
@@ -95,7 +114,7 @@ def test_a_table_is_shown(folder: Path) -> None:
     assert len([line for line in lines if "192" in line.split()]) == 2 * 4
     assert any(line.split()[:3] == ["attn_k,", "attn_q,", "attn_v"] for line in lines)
     assert "experts" not in result.stdout
-    assert lines[-1].endswith("14 tensors, 3 windows of 64 tokens of text.txt")
+    assert lines[-2].endswith("14 tensors, 3 windows of 64 tokens of text.txt")
 
 
 def test_experts_without_tokens_are_told(folder: Path) -> None:

@@ -196,7 +196,7 @@ class OwningBackend : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Program> TinyModel::program(const std::string& isa, bool observe) const {
+std::unique_ptr<Program> TinyModel::program(const std::string& isa, Observe observe) const {
     auto backend = std::make_unique<OwningBackend>(make_cpu_backend(isa), weights());
     const MemoryWeights& stored = backend->weights();
     const auto type_of_weight = [&](const std::string& name) { return stored.type_of(name); };

@@ -55,7 +55,8 @@ struct TinyModel {
     int64_t dim() const { return n_heads * head_dim; }
     std::string text() const;
     MemoryWeights weights(uint64_t seed = 1) const;
-    std::unique_ptr<Program> program(const std::string& isa = "", bool observe = false) const;
+    std::unique_ptr<Program> program(const std::string& isa = "",
+                                     Observe observe = Observe::kNothing) const;
 };
 
 /// The model whose widths fit every weight type.

@@ -9,29 +9,20 @@ import numpy as np
 import pytest
 from family_ops import one_expert_mlp
 from numpy.typing import NDArray
+from observing import ISAS, run_observing
 from one_op import Floats, OneOp, one_linear
 
 from pyllama_rt import _core
 from pyllama_rt.errors import NumericsError
 from pyllama_rt.graph.builder import GraphBuilder, Value
 
-ISAS = [name for name in _core.isa_names() if _core.isa_supported(name)]
 Tallies = dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]
 
 
 def observe(op: OneOp, isa: str = "", n_threads: int = 2, chunk: int = 0) -> tuple[Floats, Tallies]:
     """The rows of an observing program, and its tallies."""
-    rows = [(*tensor[:4], memoryview(tensor[4]), 0) for tensor in op.tensors()]
-    program = _core.Program(op.graph.to_text(), rows, isa, observe=True)
-    cache = _core.KvCache(program, "f32", 4096)
-    sequence = cache.create()
-    step = chunk or op.n_rows
-    outputs = []
-    for begin in range(0, op.n_rows, step):
-        ids = np.arange(begin, min(begin + step, op.n_rows), dtype=np.int32)
-        sequences = np.full(len(ids), sequence, dtype=np.int64)
-        outputs.append(program.step(cache, ids, sequences, np.ones(len(ids), np.uint8), n_threads))
-    return np.concatenate(outputs), {name: (s, n) for name, s, n in program.tallies()}
+    program, result = run_observing(op, "squares", isa, n_threads, chunk)
+    return result, {name: (s, n) for name, s, n in program.tallies()}
 
 
 def by_expert(x: Floats, chosen: NDArray[np.int64], n_experts: int) -> NDArray[np.float64]:
@@ -115,7 +106,7 @@ def test_a_step_that_fails_shows_what_spoilt_it() -> None:
     x[1, 3] = np.inf
     rows = [(*tensor[:4], memoryview(tensor[4]), 0) for tensor in op.tensors()]
     rows[0] = ("in0", "f32", 2, 16, memoryview(x.tobytes()), 0)
-    program = _core.Program(op.graph.to_text(), rows, observe=True)
+    program = _core.Program(op.graph.to_text(), rows, observe="squares")
     cache = _core.KvCache(program, "f32", 64)
     with pytest.raises(NumericsError):
         program.step(cache, np.arange(2), np.full(2, cache.create()), np.ones(2, np.uint8), 1)

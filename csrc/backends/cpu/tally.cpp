@@ -1,23 +1,29 @@
 #include <algorithm>
 
-#include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/moment_sums.h"
 
 namespace plrt::cpu {
 namespace {
 
 /// Adds the squares of the columns of what enters a matrix, row by row, and counts the rows; of a
 /// stack of experts, those of the rows that chose each. Threads share the columns, so that the
-/// order of a sum is that of the rows.
+/// order of a sum is that of the rows. Where the plan wants them, also products of columns.
 class CountInputs : public Operation {
   public:
     explicit CountInputs(const BindContext& c)
         : in_(input_view(c, 0)),
           index_(c.node().integer("index")),
-          cols_(c.plan.tallies[static_cast<size_t>(index_)].cols) {
+          cols_(c.plan.tallies[static_cast<size_t>(index_)].cols),
+          has_moments_(c.plan.tallies[static_cast<size_t>(index_)].has_moments),
+          moments_(in_, c.kernels) {
         if (c.node().inputs.size() == 1) return;
         route_ = input_view(c, 1);
         n_used_ = c.node().integer("n_used");
         step_ = c.node().integer("shared") != 0 ? 0 : cols_;
+    }
+
+    int64_t scratch_bytes(int64_t /*n_rows*/) const override {
+        return has_moments_ ? MomentSums::kScratchBytes : 0;
     }
 
     void run(const StepContext& step, Team& team, int thread) const override {
@@ -31,6 +37,7 @@ class CountInputs : public Operation {
             for (; !has_experts() && row + 4 <= n_rows; row += 4) add_rows(step, row, piece, tally);
             for (; row < n_rows; ++row) add_row(step, row, piece, tally);
         }
+        if (has_moments_) moments_.add(step, team, thread, tally.moments.data());
         if (thread == 0) count_rows(step, n_rows, tally);
     }
 
@@ -82,6 +89,8 @@ class CountInputs : public Operation {
     RowView route_{};  // of experts; width 0: there is one matrix
     int64_t index_;
     int64_t cols_;
+    bool has_moments_;
+    MomentSums moments_;
     int64_t n_used_ = 1;
     int64_t step_ = 0;  // columns from one slot's input to the next one's
 };

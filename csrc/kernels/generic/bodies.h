@@ -14,6 +14,7 @@
 #include "kernels/generic/float_matmul.h"
 #include "kernels/generic/attention_tile.h"
 #include "kernels/generic/attention.h"
+#include "kernels/generic/add_products.h"
 #include "kernels/generic/read_bytes.h"
 #include "kernels/generic/table.h"
 // clang-format on

@@ -38,6 +38,7 @@ const KernelTable kTable = {
     .attention = attention,
     .attention_partials = attention_partials,
     .attention_merge = attention_merge,
+    .add_products = add_products,
     .int8_peak = int8_peak,
     .read_bytes = read_bytes,
 };

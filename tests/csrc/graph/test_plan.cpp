@@ -143,7 +143,7 @@ const Test tallies_stand_before_linears(
             TinyModel model = wide_model(type.type);
             model.n_layers = 2;
             const auto type_of = [&](const std::string&) { return type.type; };
-            const Plan plan = make_plan(parse_graph(model.text()), type_of, true);
+            const Plan plan = make_plan(parse_graph(model.text()), type_of, Observe::kMoments);
             check_slots(plan);
             check_stages(plan);
             std::multiset<std::string> counted;
@@ -157,6 +157,7 @@ const Test tallies_stand_before_linears(
                 const Value& input = plan.values[static_cast<size_t>(node.inputs[0])];
                 check(input.format == ValueFormat::kF32, "floats, whatever the linear reads");
                 check(tally.n_mats == 1 && tally.cols == input.width, "sizes");
+                check(tally.has_moments, "products of columns too");
                 counted.insert(tally.weights.begin(), tally.weights.end());
             }
             check(plan.tallies.size() == 2 * 4 + 1 && n_tallies == 9,
@@ -178,13 +179,15 @@ const Test tallies_of_experts(
             "1 -> n 64\n%5 = silu_mul %3 %4 -> n 64\n%6 = expert_linear %5 %2 @down" + experts +
             "0 -> n 128\n%7 = expert_sum %6 %2 n_used=2 -> n 64\n%8 = output_rows %7 -> m 64\n";
         const Plan plan = make_plan(
-            parse_graph(text), [](const std::string&) { return TensorType::kQ8_0; }, true);
+            parse_graph(text), [](const std::string&) { return TensorType::kQ8_0; },
+            Observe::kMoments);
         check_slots(plan);
         check_stages(plan);
         const std::vector<std::string> both = {"gate", "up"};
         check(plan.tallies.size() == 3 && plan.tallies[0].n_mats == 1, "the router by itself");
         check(plan.tallies[1].weights == both && plan.tallies[1].n_mats == 4,
               "one input, one route");
+        check(plan.tallies[0].has_moments && !plan.tallies[1].has_moments, "not of experts");
         check(plan.tallies[1].cols == 64 && plan.tallies[2].cols == 32, "columns of one expert");
     });
 

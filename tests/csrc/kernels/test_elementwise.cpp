@@ -95,6 +95,26 @@ const Test exponential("exp: within two units in the last place, and its edges",
     }
 });
 
+const Test add_products("add_products: any number of rows against double, added to what is there",
+                        [] {
+                            for_lengths([](const KernelTable& kernels, int64_t n) {
+                                const auto a = normal(16 * n, 1);
+                                const auto b = normal(16 * n, 2);
+                                std::vector<float> wanted(256);
+                                for (size_t i = 0; i < wanted.size(); ++i) {
+                                    double sum = 3;
+                                    for (size_t row = 0; row < a.size(); row += 16) {
+                                        sum += static_cast<double>(a[row + i / 16]) *
+                                               static_cast<double>(b[row + i % 16]);
+                                    }
+                                    wanted[i] = static_cast<float>(sum);
+                                }
+                                std::vector<float> got(256, 3.0f);
+                                kernels.add_products(a.data(), b.data(), n, got.data());
+                                check(nmse(got, wanted) < 1e-12, "values");
+                            });
+                        });
+
 const Test halves("to_f16: as the converter, every length", [] {
     const std::vector<float> special = {0.0f,     -0.0f,   1.0f,       65504.0f, 65519.9f,
                                         65520.0f, 1e30f,   -kInfinity, 6e-8f,    2.9e-8f,

@@ -77,10 +77,11 @@ const Test tallies(
             const auto ids = prompt(130);
             const Logits wanted_logits = read_fresh(*model.program(), ids);
             std::vector<Tally> wanted;
+            std::vector<std::vector<float>> products;
             for (int n_threads = 1; n_threads <= 5; ++n_threads) {
-                const auto program = model.program("", true);
+                const auto program = model.program("", Observe::kMoments);
                 check(program->tallies().at(0).counts == std::vector<int64_t>{0}, "none yet");
-                const size_t chunk = n_threads == 2 ? 7 : 1000;
+                const size_t chunk = n_threads == 2 ? 128 : 1000;
                 check(same_bits(read_fresh(*program, ids, chunk, n_threads), wanted_logits),
                       "the results are the ordinary ones");
                 const std::vector<Tally> found = program->tallies();
@@ -92,6 +93,15 @@ const Test tallies(
                     check(found[i].sums == wanted[i].sums, "sums");
                     check(*std::min_element(found[i].sums.begin(), found[i].sums.end()) > 0,
                           "columns");
+                    const auto cols = static_cast<size_t>(program->tally_plans()[i].cols);
+                    std::vector<float> moments(256 * cols);
+                    program->moments(i, moments.data());
+                    if (n_threads == 1) products.push_back(moments);
+                    check(same_bits(moments, products[i]), "products of columns");
+                    for (size_t j = 0; j < cols; ++j) {
+                        const double square = moments[256 * j + j % 256];
+                        check(std::abs(square / found[i].sums[j] - 1) < 1e-5, "with themselves");
+                    }
                 }
             }
             check(model.program()->tallies().empty(), "an ordinary program counts nothing");
