@@ -28,6 +28,9 @@ inline I32x16 as_ints(U8x64 a) {
 inline void prefetch(const void* p) {
     _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
+inline void prefetch_write(void* p) {
+    _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
+}
 
 inline U8x64 load_bytes(const void* p) {
     return {_mm512_loadu_si512(p)};

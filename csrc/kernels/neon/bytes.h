@@ -43,6 +43,13 @@ inline void prefetch(const void* p) {
     __builtin_prefetch(p, 0, 2);
 #endif
 }
+inline void prefetch_write(void* p) {
+#if defined(_MSC_VER) && !defined(__clang__)
+    __prefetch(p);
+#else
+    __builtin_prefetch(p, 1, 3);
+#endif
+}
 
 inline U8x64 load_bytes(const void* p) {
     return make_bytes([=](int i) { return vld1q_u8(static_cast<const uint8_t*>(p) + 16 * i); });

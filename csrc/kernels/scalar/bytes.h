@@ -45,6 +45,8 @@ inline I32x16 as_ints(U8x64 v) {
 
 /// Fetches a cache line that is needed soon.
 inline void prefetch(const void* /*p*/) {}
+/// Fetches a cache line that is written soon.
+inline void prefetch_write(void* /*p*/) {}
 
 inline U8x64 load_bytes(const void* p) {
     U8x64 r;
