@@ -86,10 +86,12 @@ void store_results(const MatmulArgs& a, PanelScratch<Product>& scratch, const Pa
     }
 }
 
-/// R panels by C columns, from `row` and `col` on.
+/// R panels by C columns, from `row` and `col` on. Stays a function of its own, so that all
+/// registers are left to its sums.
 template <typename Product, int R, int C>
-void panel_columns(const MatmulArgs& a, PanelScratch<Product>& scratch, const PanelStep& step,
-                   int64_t row, int64_t col) {
+PLRT_NOINLINE void panel_columns(const MatmulArgs& a, PanelScratch<Product>& scratch,
+                                 const PanelStep& step, int64_t row, int64_t col,
+                                 const ColumnStarts* starts) {
     typename Product::Acts x[C];
     F32x16 sums[R * C];
     float* kept = sums_at<Product, C>(scratch, step, row, col);
@@ -100,7 +102,7 @@ void panel_columns(const MatmulArgs& a, PanelScratch<Product>& scratch, const Pa
         sums[i] = step.first == 0 ? zero() : load(kept + kPanelRows * i);
     }
     const auto* panels = scratch.panels + (row - step.row) / kPanelRows;
-    Product::template multiply<R, C>(panels, step.first, step.n, x, sums);
+    Product::template multiply<R, C>(panels, step.first, step.n, x, starts, sums);
     PLRT_UNROLL
     for (int i = 0; i < R * C; ++i) store(kept + kPanelRows * i, sums[i]);
 }
@@ -110,12 +112,16 @@ template <typename Product, int R, int C>
 void column_tile(const MatmulArgs& a, PanelScratch<Product>& scratch, const PanelStep& step,
                  int64_t col) {
     if (step.is_last) fetch_results<C>(a, step, col);
+    ColumnStarts starts[C];
+    for (int c = 0; c < C; ++c) {
+        Product::start(Product::activations(a, col + c), step.first, step.n, starts[c].of_run);
+    }
     int64_t row = step.row;
     for (; row + R * kPanelRows <= step.row_end; row += R * kPanelRows) {
-        panel_columns<Product, R, C>(a, scratch, step, row, col);
+        panel_columns<Product, R, C>(a, scratch, step, row, col, starts);
     }
     for (; row < step.row_end; row += kPanelRows) {
-        panel_columns<Product, 1, C>(a, scratch, step, row, col);
+        panel_columns<Product, 1, C>(a, scratch, step, row, col, starts);
     }
     if (step.is_last) store_results<Product, C>(a, scratch, step, col);
 }
