@@ -62,12 +62,14 @@ static inline Activations256 activations_256(uint8_t* row, int64_t k) {
             reinterpret_cast<int16_t*>(sums), reinterpret_cast<int16_t*>(sums32)};
 }
 
-/// Row ranges are best cut at multiples of this; kernels work on up to kMatmulRows at a time.
+/// Row ranges are best cut at multiples of this; kernels work on up to kMatmulRows rows and
+/// kMatmulColumns columns at a time.
 inline constexpr int64_t kMatmulGrain = 16;
 inline constexpr int64_t kMatmulRows = 64;
+inline constexpr int64_t kMatmulColumns = 512;
 
 /// Bytes of MatmulArgs::scratch.
-inline constexpr int64_t kMatmulScratchBytes = 32768;
+inline constexpr int64_t kMatmulScratchBytes = 32768 + kMatmulRows * kMatmulColumns * 4;
 
 /// Attention of some rows of one sequence over one KV head. Row r sits at position
 /// first_position + r and sees the positions up to its own, or as n_seen and window say.

@@ -30,6 +30,9 @@ inline I32x16 as_ints(U8x64 a) {
 inline void prefetch(const void* p) {
     _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
+inline void prefetch_write(void* p) {
+    _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
+}
 
 inline U8x64 load_bytes(const void* p) {
     const auto* bytes = static_cast<const uint8_t*>(p);
@@ -143,9 +146,6 @@ inline void istore(int32_t* p, I32x16 a) {
 inline I32x16 iadd(I32x16 a, I32x16 b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
 }
-inline I32x16 isub(I32x16 a, I32x16 b) {
-    return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
-}
 inline I32x16 imul_add(I32x16 acc, I32x16 a, I32x16 b) {
     return {_mm256_add_epi32(acc.low, _mm256_mullo_epi32(a.low, b.low)),
             _mm256_add_epi32(acc.high, _mm256_mullo_epi32(a.high, b.high))};
@@ -161,10 +161,6 @@ inline I32x16 shift_right(I32x16 a) {
 template <int n>
 inline I32x16 shift_right_signed(I32x16 a) {
     return {_mm256_srai_epi32(a.low, n), _mm256_srai_epi32(a.high, n)};
-}
-template <int n>
-inline I32x16 shift_right_signed_16(I32x16 a) {
-    return {_mm256_srai_epi16(a.low, n), _mm256_srai_epi16(a.high, n)};
 }
 inline F32x16 to_float(I32x16 a) {
     return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)};

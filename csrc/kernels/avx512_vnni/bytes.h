@@ -28,6 +28,9 @@ inline I32x16 as_ints(U8x64 a) {
 inline void prefetch(const void* p) {
     _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
+inline void prefetch_write(void* p) {
+    _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
+}
 
 inline U8x64 load_bytes(const void* p) {
     return {_mm512_loadu_si512(p)};
@@ -122,9 +125,6 @@ inline void istore(int32_t* p, I32x16 a) {
 inline I32x16 iadd(I32x16 a, I32x16 b) {
     return {_mm512_add_epi32(a.v, b.v)};
 }
-inline I32x16 isub(I32x16 a, I32x16 b) {
-    return {_mm512_sub_epi32(a.v, b.v)};
-}
 inline I32x16 imul_add(I32x16 acc, I32x16 a, I32x16 b) {
     return {_mm512_add_epi32(acc.v, _mm512_mullo_epi32(a.v, b.v))};
 }
@@ -139,10 +139,6 @@ inline I32x16 shift_right(I32x16 a) {
 template <int n>
 inline I32x16 shift_right_signed(I32x16 a) {
     return {_mm512_srai_epi32(a.v, n)};
-}
-template <int n>
-inline I32x16 shift_right_signed_16(I32x16 a) {
-    return {_mm512_srai_epi16(a.v, n)};
 }
 inline I32x16 and_ints(I32x16 a, uint32_t mask) {
     return {_mm512_and_si512(a.v, _mm512_set1_epi32(static_cast<int>(mask)))};

@@ -33,89 +33,140 @@ Rows panel_rows(const MatmulArgs& a, int64_t row, int64_t group, int64_t first, 
     return {spare, bytes, spare};
 }
 
-/// R panels by C columns; the running sums stand in a.out between two blocks.
-template <typename Product, int R, int C>
-void panel_columns(const MatmulArgs& a, const typename Product::Panel* panels, int64_t row,
-                   int64_t col, int64_t first, int64_t n) {
-    typename Product::Acts x[C];
-    F32x16 sums[R * C];
-    float* out = a.out + col * a.out_stride + row;
-    const auto rows_of = [&](int r) {
-        const int64_t left = a.row_end - row - kPanelRows * r;
-        return left < kPanelRows ? left : kPanelRows;
-    };
-    const auto sums_at = [&](int i) { return out + i % C * a.out_stride + i / C * kPanelRows; };
-    PLRT_UNROLL
-    for (int c = 0; c < C; ++c) x[c] = Product::activations(a, col + c);
-    PLRT_UNROLL
-    for (int i = 0; i < R * C; ++i) {
-        sums[i] = first == 0 ? zero() : load_part(sums_at(i), rows_of(i / C));
-    }
-    Product::template multiply<R, C>(panels, first, n, x, sums);
-    const bool is_last = (first + n) * Product::kBlockElements == a.k;
-    PLRT_UNROLL
-    for (int i = 0; i < R * C; ++i) {
-        const int64_t n_rows = rows_of(i / C);
-        if (a.bias != nullptr && is_last) {
-            sums[i] = add(sums[i], load_part(a.bias + row + i / C * kPanelRows, n_rows));
-        }
-        store_part(sums_at(i), sums[i], n_rows);
-    }
-}
-
-/// Scratch of a product.
+/// Scratch of a product: panels of up to kMatmulRows rows and what they have summed so far. Sums
+/// lie tile by tile in the order in which tiles are computed, whatever the stride of the output.
 template <typename Product>
 struct PanelScratch {
     typename Product::Panel panels[kPanelGroup];
     uint8_t spare[kPanelRows * 256 / Product::kBlockElements * Product::kBlockBytes];
+    alignas(64) float sums[kMatmulColumns * kMatmulRows];
 };
 
-/// The panels of the rows [begin, row_end), one at a time, by C columns.
+/// The part of the output that meets the blocks [first, first + n): columns [begin, end).
+struct PanelStep {
+    int64_t row;      // of the first panel
+    int64_t row_end;  // of the last panel
+    int64_t begin;
+    int64_t end;
+    int64_t first;
+    int64_t n;
+    bool is_last;
+};
+
+/// Room for the sums of R panels by C columns, from `row` and `col` on, within the tile of C.
 template <typename Product, int C>
-void panels_by(const MatmulArgs& a, const PanelScratch<Product>& scratch, int64_t row,
-               int64_t begin, int64_t row_end, int64_t col, int64_t first, int64_t n) {
-    for (int64_t r = begin; r < row_end; r += kPanelRows) {
-        const auto* panel = scratch.panels + (r - row) / kPanelRows;
-        panel_columns<Product, 1, C>(a, panel, r, col, first, n);
+float* sums_at(PanelScratch<Product>& scratch, const PanelStep& step, int64_t row, int64_t col) {
+    return scratch.sums + (col - step.begin) * kMatmulRows + (row - step.row) * C;
+}
+
+/// Asks for the lines of the output that a tile of C columns is going to be written to.
+template <int C>
+void fetch_results(const MatmulArgs& a, const PanelStep& step, int64_t col) {
+    for (int c = 0; c < C; ++c) {
+        float* out = a.out + (col + c) * a.out_stride;
+        for (int64_t row = step.row; row < step.row_end; row += kPanelRows) {
+            prefetch_write(out + row);
+        }
     }
 }
 
-/// The panels of `group` rows from `row` on by all columns, blocks [first, first + n).
-template <typename Product>
-void panel_step(const MatmulArgs& a, PanelScratch<Product>& scratch, int64_t row, int64_t group,
-                int64_t first, int64_t n) {
-    const int64_t row_end = row + group < a.row_end ? row + group : a.row_end;
-    for (int64_t r = row; r < row_end; r += kPanelRows) {
-        const Rows rows = panel_rows<Product>(a, r, group, first, n, scratch.spare);
-        Product::fill(rows, n, scratch.panels[(r - row) / kPanelRows]);
-    }
-    int64_t col = 0;
-    for (; col + kColumnTile <= a.n_cols; col += kColumnTile) {
-        int64_t r = row;
-        for (; r + kPanelTile * kPanelRows <= row_end; r += kPanelTile * kPanelRows) {
-            panel_columns<Product, kPanelTile, kColumnTile>(
-                a, scratch.panels + (r - row) / kPanelRows, r, col, first, n);
+/// The sums of a step's rows by C columns, from `col` on, to the output.
+template <typename Product, int C>
+void store_results(const MatmulArgs& a, PanelScratch<Product>& scratch, const PanelStep& step,
+                   int64_t col) {
+    for (int64_t row = step.row; row < step.row_end; row += kPanelRows) {
+        const float* sums = sums_at<Product, C>(scratch, step, row, col);
+        const int64_t left = step.row_end - row;
+        const int64_t n = left < kPanelRows ? left : kPanelRows;
+        for (int c = 0; c < C; ++c) {
+            F32x16 sum = load(sums + kPanelRows * c);
+            if (a.bias != nullptr) sum = add(sum, load_part(a.bias + row, n));
+            store_part(a.out + (col + c) * a.out_stride + row, sum, n);
         }
-        panels_by<Product, kColumnTile>(a, scratch, row, r, row_end, col, first, n);
     }
-    for (; col + 2 <= a.n_cols; col += 2) {
-        panels_by<Product, 2>(a, scratch, row, row, row_end, col, first, n);
+}
+
+/// R panels by C columns, from `row` and `col` on. Stays a function of its own, so that all
+/// registers are left to its sums.
+template <typename Product, int R, int C>
+PLRT_NOINLINE void panel_columns(const MatmulArgs& a, PanelScratch<Product>& scratch,
+                                 const PanelStep& step, int64_t row, int64_t col,
+                                 const ColumnStarts* starts) {
+    typename Product::Acts x[C];
+    F32x16 sums[R * C];
+    float* kept = sums_at<Product, C>(scratch, step, row, col);
+    PLRT_UNROLL
+    for (int c = 0; c < C; ++c) x[c] = Product::activations(a, col + c);
+    PLRT_UNROLL
+    for (int i = 0; i < R * C; ++i) {
+        sums[i] = step.first == 0 ? zero() : load(kept + kPanelRows * i);
     }
-    if (col < a.n_cols) panels_by<Product, 1>(a, scratch, row, row, row_end, col, first, n);
+    const auto* panels = scratch.panels + (row - step.row) / kPanelRows;
+    Product::template multiply<R, C>(panels, step.first, step.n, x, starts, sums);
+    PLRT_UNROLL
+    for (int i = 0; i < R * C; ++i) store(kept + kPanelRows * i, sums[i]);
+}
+
+/// The panels of a step by C columns, R of them at a time where there are as many.
+template <typename Product, int R, int C>
+void column_tile(const MatmulArgs& a, PanelScratch<Product>& scratch, const PanelStep& step,
+                 int64_t col) {
+    if (step.is_last) fetch_results<C>(a, step, col);
+    ColumnStarts starts[C];
+    for (int c = 0; c < C; ++c) {
+        Product::start(Product::activations(a, col + c), step.first, step.n, starts[c].of_run);
+    }
+    int64_t row = step.row;
+    for (; row + R * kPanelRows <= step.row_end; row += R * kPanelRows) {
+        panel_columns<Product, R, C>(a, scratch, step, row, col, starts);
+    }
+    for (; row < step.row_end; row += kPanelRows) {
+        panel_columns<Product, 1, C>(a, scratch, step, row, col, starts);
+    }
+    if (step.is_last) store_results<Product, C>(a, scratch, step, col);
+}
+
+/// The panels of a step by its columns.
+template <typename Product>
+void panel_step(const MatmulArgs& a, PanelScratch<Product>& scratch, const PanelStep& step,
+                int64_t group) {
+    for (int64_t row = step.row; row < step.row_end; row += kPanelRows) {
+        const Rows rows = panel_rows<Product>(a, row, group, step.first, step.n, scratch.spare);
+        Product::fill(rows, step.n, scratch.panels[(row - step.row) / kPanelRows]);
+    }
+    int64_t col = step.begin;
+    for (; col + kColumnTile <= step.end; col += kColumnTile) {
+        column_tile<Product, kPanelTile, kColumnTile>(a, scratch, step, col);
+    }
+    for (; col + 2 <= step.end; col += 2) column_tile<Product, 1, 2>(a, scratch, step, col);
+    if (col < step.end) column_tile<Product, 1, 1>(a, scratch, step, col);
+}
+
+/// The rows [row, row + group) by the columns [begin, end).
+template <typename Product>
+void panel_group(const MatmulArgs& a, PanelScratch<Product>& scratch, int64_t row, int64_t group,
+                 int64_t begin, int64_t end) {
+    const int64_t n_blocks = a.k / Product::kBlockElements;
+    const int64_t per_step = 256 / Product::kBlockElements;
+    const int64_t row_end = row + group < a.row_end ? row + group : a.row_end;
+    for (int64_t first = 0; first < n_blocks; first += per_step) {
+        const bool is_last = n_blocks - first <= per_step;
+        const int64_t n = is_last ? n_blocks - first : per_step;
+        panel_step(a, scratch, PanelStep{row, row_end, begin, end, first, n, is_last}, group);
+    }
 }
 
 template <typename Product>
 void panel_matmul(const MatmulArgs& a) {
     auto& scratch = *reinterpret_cast<PanelScratch<Product>*>(a.scratch);
     static_assert(sizeof(scratch) <= kMatmulScratchBytes);
-    const int64_t n_blocks = a.k / Product::kBlockElements;
-    const int64_t step = 256 / Product::kBlockElements;
     // Few columns: one panel at a time, which stays in the first cache as it is made.
     const int64_t group = a.n_cols < kColumnTile ? kPanelRows : kMatmulRows;
     for (int64_t row = a.row_begin; row < a.row_end; row += group) {
-        for (int64_t first = 0; first < n_blocks; first += step) {
-            const int64_t n = n_blocks - first < step ? n_blocks - first : step;
-            panel_step<Product>(a, scratch, row, group, first, n);
+        for (int64_t begin = 0; begin < a.n_cols; begin += kMatmulColumns) {
+            const int64_t left = a.n_cols - begin;
+            const int64_t end = begin + (left < kMatmulColumns ? left : kMatmulColumns);
+            panel_group<Product>(a, scratch, row, group, begin, end);
         }
     }
 }

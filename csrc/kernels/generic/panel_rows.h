@@ -53,10 +53,21 @@ template <int a, int b>
 inline I32x16 byte_pair(U8x64 v) {
     return as_ints(spread<a, -1, b, -1>(v));
 }
-/// Signed bytes a and b of each group as a pair of int16, times 2^log2_factor.
-template <int a, int b, int log2_factor>
-inline I32x16 signed_byte_pair(U8x64 v) {
-    return shift_right_signed_16<8 - log2_factor>(as_ints(spread<-1, a, -1, b>(v)));
+
+/// Where the integer sums of one column start, a number for each run of elements with a scale.
+struct ColumnStarts {
+    int32_t of_run[16];
+};
+
+/// sums[C * r + c] of a run: where column c starts, or 0 where the type's codes have no zero point.
+template <int R, int C, bool kHasZero>
+inline void set_starts(const ColumnStarts* starts, int64_t run, I32x16* sums) {
+    PLRT_UNROLL
+    for (int c = 0; c < C; ++c) {
+        const I32x16 start = kHasZero ? iset1(starts[c].of_run[run]) : izero();
+        PLRT_UNROLL
+        for (int r = 0; r < R; ++r) sums[C * r + c] = start;
+    }
 }
 
 }  // namespace

@@ -162,12 +162,20 @@ struct SmallProduct {
         }
     }
 
+    /// Where the integer sums of a column start: what makes up for the code of the value 0.
+    static void start(const Acts& x, int64_t first, int64_t n_blocks, int32_t* starts) {
+        if constexpr (Type::kZero != 0) {
+            for (int64_t i = 0; i < n_blocks; ++i) starts[i] = -Type::kZero * x.sums[first + i];
+        }
+    }
+
     /// Adds n_blocks blocks, the activations' from `first` on, to sums[C * r + c].
     template <int R, int C>
     static void multiply(const Panel* p, int64_t first, int64_t n_blocks, const Acts* x,
-                         F32x16* sums) {
+                         const ColumnStarts* starts, F32x16* sums) {
         for (int64_t b = 0; b < n_blocks; ++b) {
             I32x16 acc[R * C];
+            set_starts<R, C, Type::kZero != 0>(starts, b, acc);
             codes_product<R, C>(p, b, first + b, x, acc);
             PLRT_UNROLL
             for (int i = 0; i < R * C; ++i) {
@@ -191,25 +199,12 @@ struct SmallProduct {
         PLRT_UNROLL
         for (int r = 0; r < R; ++r) w[r] = p[r].codes + 8 * 64 * b;
         PLRT_UNROLL
-        for (int c = 0; c < C; ++c) {
-            I32x16 start = izero();
-            if constexpr (Type::kZero != 0) start = minus_zero(x[c].sums + x_block, b);
-            PLRT_UNROLL
-            for (int r = 0; r < R; ++r) acc[C * r + c] = start;
-            q[c] = x[c].q + 32 * x_block;
-        }
+        for (int c = 0; c < C; ++c) q[c] = x[c].q + 32 * x_block;
         if constexpr (Type::kMaxCode == 0) {
             dot_signed<R, C, 8>(acc, w, q);
         } else {
             dot_unsigned<R, C, 8, Type::kMaxCode>(acc, w, q);
         }
-    }
-
-    /// -kZero times *sum, read as one of a pair of which the other one counts 0.
-    static I32x16 minus_zero(const int16_t* sum, int64_t b) {
-        constexpr int32_t kFactor = -Type::kZero & 0xffff;
-        const bool is_second = b % 2 != 0;
-        return dot_pairs(izero(), iset1(is_second ? kFactor << 16 : kFactor), sum - is_second);
     }
 };
 

@@ -16,9 +16,6 @@ struct SuperPanel {
     alignas(64) float minus_dmin[kPanelRows];
 };
 
-/// Which float multiplies the sub-mins of a super-block.
-enum class Mins { kNone, kTimesD, kTimesDmin };
-
 inline void store_ints(int32_t* out, int64_t vector, I32x16 v) {
     istore(out + kPanelRows * vector, v);
 }
@@ -39,15 +36,14 @@ inline void for_each_index(F f) {
     for_each_index(f, std::make_integer_sequence<int, n>());
 }
 
-/// A type: kMaxCode (0: signed codes, stored with kSignedShift added), kSub (elements that share a
-/// scale), kMins, and fill. Zero points are folded into the mins. Where a code less its kZero times
-/// its sub-scale fits a code, kFolded is the largest, kFoldedZero added to make it positive; else
-/// 0.
+/// A type: kMaxCode (0: signed codes, stored with kSignedShift added), kZero (code of the value 0),
+/// kSub (elements that share a scale), kHasMins, and fill. Where a code less its kZero times its
+/// sub-scale fits a code, kFolded is the largest, kFoldedZero added to make it positive; else 0.
 struct Q2_K {
     using Block = BlockQ2_K;
     static constexpr int kMaxCode = 3;
     static constexpr int kSub = 16;
-    static constexpr Mins kMins = Mins::kTimesDmin;
+    static constexpr bool kHasMins = true;
     static constexpr int kFolded = 45;
     static constexpr int kFoldedZero = 0;
     static constexpr int kZero = 0;
@@ -81,7 +77,7 @@ struct Q3_K {
     using Block = BlockQ3_K;
     static constexpr int kMaxCode = 7;
     static constexpr int kSub = 16;
-    static constexpr Mins kMins = Mins::kTimesD;
+    static constexpr bool kHasMins = false;
     // -124 … 128 needs a whole byte.
     static constexpr int kFolded = kSignedShift == 128 ? 252 : 0;
     static constexpr int kFoldedZero = 124;
@@ -125,8 +121,6 @@ struct Q3_K {
             const U8x64 centred = add_bytes(scales[i], set1_bytes(-32));
             for_each_index<4>(
                 [&](auto t) { store_ints(p.scales, 4 * i + t, signed_byte_of<t>(centred)); });
-            store_ints(p.mins, 2 * i, signed_byte_pair<0, 1, 2>(centred));
-            store_ints(p.mins, 2 * i + 1, signed_byte_pair<2, 3, 2>(centred));
         });
     }
 };
@@ -150,7 +144,8 @@ struct Q4_K {
     using Block = BlockQ4_K;
     static constexpr int kMaxCode = 15;
     static constexpr int kSub = 32;
-    static constexpr Mins kMins = Mins::kTimesDmin;
+    static constexpr bool kHasMins = true;
+    static constexpr int kZero = 0;
     static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         fill_six_bit_pairs(rows, p);
@@ -170,7 +165,8 @@ struct Q5_K {
     using Block = BlockQ5_K;
     static constexpr int kMaxCode = 31;
     static constexpr int kSub = 32;
-    static constexpr Mins kMins = Mins::kTimesDmin;
+    static constexpr bool kHasMins = true;
+    static constexpr int kZero = 0;
     static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         fill_six_bit_pairs(rows, p);
@@ -196,7 +192,8 @@ struct Q6_K {
     using Block = BlockQ6_K;
     static constexpr int kMaxCode = 63;
     static constexpr int kSub = 16;
-    static constexpr Mins kMins = Mins::kTimesD;
+    static constexpr bool kHasMins = false;
+    static constexpr int kZero = 32;
     static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         U8x64 v[4];
@@ -206,8 +203,6 @@ struct Q6_K {
         for_each_index<4>([&](auto i) {
             for_each_index<4>(
                 [&](auto t) { store_ints(p.scales, 4 * i + t, signed_byte_of<t>(v[i])); });
-            store_ints(p.mins, 2 * i, signed_byte_pair<0, 1, 5>(v[i]));
-            store_ints(p.mins, 2 * i + 1, signed_byte_pair<2, 3, 5>(v[i]));
         });
         for (int64_t half = 0; half < 2; ++half) {
             for (int64_t part = 0; part < 2; ++part) {
@@ -239,10 +234,10 @@ struct IQ4_XS {
     using Block = BlockIQ4_XS;
     static constexpr int kMaxCode = 0;
     static constexpr int kSub = 32;
-    static constexpr Mins kMins = kSignedShift != 0 ? Mins::kTimesD : Mins::kNone;
+    static constexpr bool kHasMins = false;
+    static constexpr int kZero = kSignedShift;
     static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
-        static_assert(kSignedShift == 0 || kSignedShift == 128);
         U8x64 v[4];
         load_groups(rows, 0, v);
         store_d(p, as_ints(v[0]));
@@ -258,9 +253,6 @@ struct IQ4_XS {
             const U8x64 scales = add_bytes(both, set1_bytes(-32));
             store_ints(p.scales, 2 * t, signed_byte_of<0>(scales));
             store_ints(p.scales, 2 * t + 1, signed_byte_of<1>(scales));
-            if constexpr (kMins == Mins::kTimesD) {
-                store_ints(p.mins, t, signed_byte_pair<0, 1, 7>(scales));
-            }
         });
         for (int64_t sub = 0; sub < 8; ++sub) {
             store_iq4_values(rows, 8 + 16 * sub, p.codes + 8 * 64 * sub);

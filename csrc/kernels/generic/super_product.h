@@ -21,31 +21,42 @@ struct SuperProduct {
         if constexpr (kFold) fold_scales(p);
     }
 
+    /// Where the integer sums of a column start: what makes up for the code of the value 0.
+    static void start(const Acts& x, int64_t b, int64_t /*n_blocks: one*/, int32_t* starts) {
+        if constexpr (kFold) {
+            int32_t sum = 0;
+            for (int i = 0; i < 8; ++i) sum += x.sums32[8 * b + i];
+            starts[0] = -Type::kFoldedZero * sum;
+        } else if constexpr (kHasZero) {
+            const int16_t* sums = Type::kSub == 16 ? x.sums + 16 * b : x.sums32 + 8 * b;
+            for (int i = 0; i < 256 / Type::kSub; ++i) starts[i] = -Type::kZero * sums[i];
+        }
+    }
+
     /// Adds the super-block, the activations' `b`, to sums[C * r + c].
     template <int R, int C>
     static void multiply(const Panel* p, int64_t b, int64_t /*n_blocks: one*/, const Acts* x,
-                         F32x16* sums) {
+                         const ColumnStarts* starts, F32x16* sums) {
         I32x16 main[R * C];
         I32x16 rest[R * C];
         if constexpr (kFold) {
-            folded_product<R, C>(p, b, x, main);
+            folded_product<R, C>(p, b, x, starts, main);
         } else {
-            codes_product<R, C>(p, b, x, main);
+            codes_product<R, C>(p, b, x, starts, main);
         }
-        if constexpr (kHasMins) mins_product<R, C>(p, b, x, rest);
+        if constexpr (Type::kHasMins) mins_product<R, C>(p, b, x, rest);
         PLRT_UNROLL
         for (int i = 0; i < R * C; ++i) {
-            if constexpr (Type::kMins == Mins::kTimesD) main[i] = isub(main[i], rest[i]);
             const F32x16 xd = set1(x[i % C].d[b]);
             sums[i] = fma(mul(load(p[i / C].d), xd), to_float(main[i]), sums[i]);
-            if constexpr (Type::kMins == Mins::kTimesDmin) {
+            if constexpr (Type::kHasMins) {
                 sums[i] = fma(mul(load(p[i / C].minus_dmin), xd), to_float(rest[i]), sums[i]);
             }
         }
     }
 
   private:
-    static constexpr bool kHasMins = Type::kMins != Mins::kNone;
+    static constexpr bool kHasZero = Type::kZero != 0;
     static constexpr int kSteps = Type::kSub / 4;
 
     static void fold_scales(Panel& p) {
@@ -91,10 +102,10 @@ struct SuperProduct {
     };
 
     template <int R, int C>
-    static void folded_product(const Panel* p, int64_t b, const Acts* x, I32x16* sums) {
+    static void folded_product(const Panel* p, int64_t b, const Acts* x, const ColumnStarts* starts,
+                               I32x16* sums) {
         Operands<R, C> at(p, b, x);
-        PLRT_UNROLL
-        for (int i = 0; i < R * C; ++i) sums[i] = izero();
+        set_starts<R, C, Type::kFoldedZero != 0>(starts, 0, sums);
         for (int64_t i = 0; i < 8; ++i) {
             dot<R, C, 8, Type::kFolded>(sums, at.w, at.q);
             at.advance(32);
@@ -102,14 +113,14 @@ struct SuperProduct {
     }
 
     template <int R, int C>
-    static void codes_product(const Panel* p, int64_t b, const Acts* x, I32x16* sums) {
+    static void codes_product(const Panel* p, int64_t b, const Acts* x, const ColumnStarts* starts,
+                              I32x16* sums) {
         Operands<R, C> at(p, b, x);
         PLRT_UNROLL
         for (int i = 0; i < R * C; ++i) sums[i] = izero();
         for (int64_t s = 0; s < 256 / Type::kSub; ++s) {
             I32x16 acc[R * C];
-            PLRT_UNROLL
-            for (int i = 0; i < R * C; ++i) acc[i] = izero();
+            set_starts<R, C, kHasZero>(starts, s, acc);
             dot<R, C, kSteps, Type::kMaxCode>(acc, at.w, at.q);
             PLRT_UNROLL
             for (int i = 0; i < R * C; ++i) {
@@ -120,27 +131,20 @@ struct SuperProduct {
         }
     }
 
-    static I32x16 min_pairs(const Panel& p, int64_t s) {
-        if constexpr (kFold && Type::kMins == Mins::kTimesD) {
-            return iset1(Type::kFoldedZero | Type::kFoldedZero << 16);
-        }
-        return iload(p.mins + kPanelRows * s);
-    }
-
     template <int R, int C>
     static void mins_product(const Panel* p, int64_t b, const Acts* x, I32x16* sums) {
-        constexpr int kRun = kFold && Type::kMins == Mins::kTimesD ? 32 : Type::kSub;
         const int16_t* pairs[C];
         PLRT_UNROLL
         for (int c = 0; c < C; ++c) {
-            pairs[c] = kRun == 16 ? x[c].sums + 16 * b : x[c].sums32 + 8 * b;
+            pairs[c] = Type::kSub == 16 ? x[c].sums + 16 * b : x[c].sums32 + 8 * b;
         }
         PLRT_UNROLL
         for (int i = 0; i < R * C; ++i) sums[i] = izero();
-        for (int64_t s = 0; s < 128 / kRun; ++s) {
+        for (int64_t s = 0; s < 128 / Type::kSub; ++s) {
             PLRT_UNROLL
             for (int i = 0; i < R * C; ++i) {
-                sums[i] = dot_pairs(sums[i], min_pairs(p[i / C], s), pairs[i % C] + 2 * s);
+                const I32x16 mins = iload(p[i / C].mins + kPanelRows * s);
+                sums[i] = dot_pairs(sums[i], mins, pairs[i % C] + 2 * s);
             }
         }
     }

@@ -43,6 +43,13 @@ inline void prefetch(const void* p) {
     __builtin_prefetch(p, 0, 2);
 #endif
 }
+inline void prefetch_write(void* p) {
+#if defined(_MSC_VER) && !defined(__clang__)
+    __prefetch(p);
+#else
+    __builtin_prefetch(p, 1, 3);
+#endif
+}
 
 inline U8x64 load_bytes(const void* p) {
     return make_bytes([=](int i) { return vld1q_u8(static_cast<const uint8_t*>(p) + 16 * i); });
@@ -132,9 +139,6 @@ inline void istore(int32_t* p, I32x16 a) {
 inline I32x16 iadd(I32x16 a, I32x16 b) {
     return make_ints([&](int i) { return vaddq_s32(a.v[i], b.v[i]); });
 }
-inline I32x16 isub(I32x16 a, I32x16 b) {
-    return make_ints([&](int i) { return vsubq_s32(a.v[i], b.v[i]); });
-}
 inline I32x16 imul_add(I32x16 acc, I32x16 a, I32x16 b) {
     return make_ints([&](int i) { return vmlaq_s32(acc.v[i], a.v[i], b.v[i]); });
 }
@@ -151,12 +155,6 @@ inline I32x16 shift_right(I32x16 a) {
 template <int n>
 inline I32x16 shift_right_signed(I32x16 a) {
     return make_ints([&](int i) { return vshrq_n_s32(a.v[i], n); });
-}
-template <int n>
-inline I32x16 shift_right_signed_16(I32x16 a) {
-    return make_ints([&](int i) {
-        return vreinterpretq_s32_s16(vshrq_n_s16(vreinterpretq_s16_s32(a.v[i]), n));
-    });
 }
 inline I32x16 and_ints(I32x16 a, uint32_t mask) {
     const int32x4_t m = vreinterpretq_s32_u32(vdupq_n_u32(mask));

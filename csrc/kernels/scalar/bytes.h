@@ -45,6 +45,8 @@ inline I32x16 as_ints(U8x64 v) {
 
 /// Fetches a cache line that is needed soon.
 inline void prefetch(const void* /*p*/) {}
+/// Fetches a cache line that is written soon.
+inline void prefetch_write(void* /*p*/) {}
 
 inline U8x64 load_bytes(const void* p) {
     U8x64 r;
@@ -138,9 +140,6 @@ inline void istore(int32_t* p, I32x16 a) {
 inline I32x16 iadd(I32x16 a, I32x16 b) {
     return make_ints([&](int i) { return a.lane[i] + b.lane[i]; });
 }
-inline I32x16 isub(I32x16 a, I32x16 b) {
-    return make_ints([&](int i) { return a.lane[i] - b.lane[i]; });
-}
 /// acc + a * b.
 inline I32x16 imul_add(I32x16 acc, I32x16 a, I32x16 b) {
     return make_ints([&](int i) { return acc.lane[i] + a.lane[i] * b.lane[i]; });
@@ -158,16 +157,6 @@ inline I32x16 shift_right(I32x16 a) {
 template <int n>
 inline I32x16 shift_right_signed(I32x16 a) {
     return make_ints([&](int i) { return a.lane[i] >> n; });
-}
-/// Arithmetic shift of each int16.
-template <int n>
-inline I32x16 shift_right_signed_16(I32x16 a) {
-    return make_ints([&](int i) {
-        const auto low = static_cast<int16_t>(a.lane[i]);
-        const auto high = static_cast<int16_t>(a.lane[i] >> 16);
-        return static_cast<uint32_t>(static_cast<uint16_t>(low >> n)) |
-               static_cast<uint32_t>(high >> n) << 16;
-    });
 }
 inline I32x16 and_ints(I32x16 a, uint32_t mask) {
     return make_ints([&](int i) { return static_cast<uint32_t>(a.lane[i]) & mask; });

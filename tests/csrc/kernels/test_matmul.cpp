@@ -195,6 +195,17 @@ const Test cuts("matmul: cutting rows or columns changes no bit", [] {
     }
 });
 
+const Test many_columns("matmul: more columns than one pass takes change no bit", [] {
+    for (const std::string& isa : supported_isas()) {
+        const KernelTable& kernels = select_kernels(isa);
+        for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ4_K}) {
+            Matmul m(type, 20, 512, kMatmulColumns + 11);
+            const auto whole = m.all(kernels);
+            check(same_bits(in_pieces(m, kernels, 20, 100), whole), "in pieces");
+        }
+    }
+});
+
 const Test against_scalar("matmul: scalar and the others agree, exactly on quantised weights", [] {
     const KernelTable& scalar = select_kernels("scalar");
     for (const std::string& isa : supported_isas()) {
