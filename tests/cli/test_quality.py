@@ -38,7 +38,7 @@ def test_an_importance_matrix_is_used_and_named(
     first, end = plain.raw_decode(guided)
     second = json.loads(guided[end:])
     assert (first["imatrix"], second["imatrix"]) == (None, "imatrix.gguf")
-    rows = [data["levels"][0]["kl_divergence"]["mean"] for data in (first, second)]
+    rows = [data["levels"][0]["kl_divergence"]["value"] for data in (first, second)]
     assert rows[0] != rows[1]
 
 
