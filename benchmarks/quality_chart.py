@@ -1,4 +1,4 @@
-"""The picture of a comparison of quantisers: divergence over file size."""
+"""The picture of a comparison of quantisers: divergence of both, mix by mix."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ def draw(rows: Sequence[Row], title: str, out: Path) -> bool:
     matplotlib.rcParams.update({"svg.hashsalt": "pyllama-rt", "svg.fonttype": "none"})
     from matplotlib import pyplot
 
-    figure, grid = pyplot.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+    mixes = sorted(
+        {r.mix: r.ours.n_bytes for r in rows if not r.guided}.items(), key=lambda m: m[1]
+    )
+    place = {mix: i for i, (mix, _) in enumerate(mixes)}
+    figure, grid = pyplot.subplots(
+        1, 2, figsize=(10, 1.4 + 0.24 * len(mixes)), sharex=True, sharey=True
+    )
     for axes, guided in zip(grid, (False, True), strict=True):
-        chosen = sorted((r for r in rows if r.guided == guided), key=lambda r: r.ours.n_bytes)
-        for name, colour, marker in (("peer", PEER_COLOUR, "o"), ("ours", OURS_COLOUR, "D")):
-            scores = [row.peer if name == "peer" else row.ours for row in chosen]
-            label = "llama.cpp" if name == "peer" else "pyllama-rt"
-            sizes = [s.n_bytes / 2**20 for s in scores]
-            axes.plot(sizes, [s.kl for s in scores], marker, color=colour, label=label)
-        for row in chosen:
-            x = row.ours.n_bytes / 2**20
-            axes.plot([x, x], [row.ours.kl, row.peer.kl], color="#999999", lw=0.8, zorder=0)
-            axes.annotate(
-                row.mix, (x, min(row.ours.kl, row.peer.kl)), xytext=(0, -7), ha="center", va="top",
-                textcoords="offset points", fontsize=6.5, rotation=60,
-            )  # fmt: skip
-        axes.set(yscale="log", xlabel="file size (MiB)")
+        chosen = [r for r in rows if r.guided == guided]
+        at = [place[r.mix] for r in chosen]
+        ours, peer = [r.ours.kl for r in chosen], [r.peer.kl for r in chosen]
+        axes.hlines(at, ours, peer, color="#999999", lw=1, zorder=0)
+        axes.plot(peer, at, "o", color=PEER_COLOUR, label="llama.cpp")
+        axes.plot(ours, at, "D", color=OURS_COLOUR, markersize=5, label="pyllama-rt")
+        axes.set(xscale="log", xlabel="mean KL divergence from the float model (nats)")
         axes.set_title(f"{'with' if guided else 'without'} importance matrix", fontsize=10)
         axes.grid(visible=True, alpha=0.3)
-        axes.margins(y=0.18)
-    grid[0].set_ylabel("mean KL divergence from the float model (nats)")
+    grid[0].set_yticks(
+        range(len(mixes)), [f"{mix}  {n_bytes / 2**20:.2f} MiB" for mix, n_bytes in mixes]
+    )
+    grid[0].invert_yaxis()
     grid[1].legend(frameon=False)
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
