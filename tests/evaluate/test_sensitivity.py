@@ -20,7 +20,9 @@ from pyllama_rt.evaluate.divergence import compare
 from pyllama_rt.evaluate.importance import collect_importance
 from pyllama_rt.evaluate.sensitivity import PROBE, measure_losses
 from pyllama_rt.evaluate.windows import WindowConfig, cut_windows, encode_text
-from pyllama_rt.quant.importance import ImportanceMatrix
+from pyllama_rt.quant import dequantize, quantize
+from pyllama_rt.quant.guidance import guidance_for
+from pyllama_rt.quant.importance import ImportanceMatrix, InputSquares
 
 TEXT = "".join(np.random.default_rng(5).choice(list("abcdefghijklm "), 200))
 CONFIG = WindowConfig(n_ctx=48, limit=3)
@@ -72,6 +74,24 @@ def test_losses_add_up(tiny: TinyLlama, tmp_path: Path) -> None:
     types = dict.fromkeys(NAMES, "q4_k")
     together = divergence_of_file(tiny.path, types, tmp_path / "out.gguf", None)
     assert sum(found[name]["q4_k"] for name in NAMES) == pytest.approx(together, rel=0.3)
+
+
+def test_errors_are_weighed_by_what_enters_the_columns(tiny: TinyLlama) -> None:
+    name, squares = "blk.0.attn_v.weight", np.ones((1, 256), np.float32)
+    squares[0, 7] = 1e4
+    matrix = ImportanceMatrix({name: InputSquares(squares, np.ones(1, np.float32))})
+    found = measure_losses(tiny.path, {name: BLOCK_TYPES}, TEXT, config=CONFIG, importance=matrix)
+    weights = tiny.weights[name].astype(np.float16).astype(np.float32)
+    guidance = guidance_for(matrix, name, weights.shape)[0]
+
+    def error(type_name: str) -> float:
+        blocks = quantize(weights, type_name, guidance=guidance)
+        lost = dequantize(blocks, type_name, weights.shape) - weights
+        return float((lost.astype(np.float64) ** 2 * squares).sum())
+
+    for type_name in BLOCK_TYPES:
+        ratio = found[name][type_name] / found[name][PROBE]
+        assert ratio == pytest.approx(error(type_name) / error(PROBE), rel=1e-6)
 
 
 def test_weights_as_they_are_lose_nothing(tiny: TinyLlama) -> None:
