@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pyllama_rt.cli.imatrix_table import print_statistics
+from pyllama_rt.cli.out_file import check_out
 from pyllama_rt.cli.streams import print_note
 from pyllama_rt.config import MAX_THREADS, check_int
 from pyllama_rt.errors import ConfigError
 from pyllama_rt.evaluate.importance import Progress as Callback
 from pyllama_rt.evaluate.importance import collect_importance
 from pyllama_rt.evaluate.windows import MIN_N_CTX
-from pyllama_rt.formats.atomic_file import same_file
 from pyllama_rt.quant.importance import ImportanceMatrix, merge, read_importance, write_importance
 from pyllama_rt.small_file import read_small_file
 
@@ -117,11 +117,7 @@ def _checked_out(out: Path | None, inputs: list[Path]) -> Path:
     """The file to write. Raises: ConfigError now for what would otherwise fail after minutes."""
     if out is None:
         raise ConfigError("imatrix needs -o OUT.gguf, the file to write")
-    for path in inputs:
-        if same_file(out, path):
-            raise ConfigError(f"{out}: the output would replace its own input; choose another name")
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        raise ConfigError(f"{out}: expected the name of a file in a folder that exists")
+    check_out(out, inputs)
     return out
 
 

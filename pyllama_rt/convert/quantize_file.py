@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +31,16 @@ from pyllama_rt.models.registry import architecture
 from pyllama_rt.quant.guidance import Guidance, guidance_for
 from pyllama_rt.quant.importance import ImportanceMatrix
 from pyllama_rt.quant.mixes import ModelTraits, find_mix
-from pyllama_rt.quant.plan import Plan, check_requantization, make_plan
+from pyllama_rt.quant.plan import Plan, SourceTensor, check_requantization, make_plan, mix_of
+
+TypeChoice = str | Mapping[str, str]
+"""A type or mix for all weights, or a type for each by its name."""
 
 
 def quantize_file(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    type: str,
+    type: TypeChoice,
     *,
     pure: bool = False,
     tensor_types: Sequence[str] = (),
@@ -50,7 +53,7 @@ def quantize_file(
 
     Args:
         source: The file, or any file of a split model. out: The file to write.
-        type: A type or mix, as q8_0 or q4_k_m, in any letter case.
+        type: A type or mix, as q8_0 or q4_k_m, in any letter case; or the type of each weight.
         pure: One type for all weights instead of the mix's choice for each.
         tensor_types: `REGEX=TYPE` for tensors whose names match; the first that matches wins.
         allow_requantize: Take weights that are quantised already to other blocks, which adds to
@@ -69,9 +72,9 @@ def quantize_file(
         plan = _plan_gguf(file, type, pure, tensor_types, has_importance=importance is not None)
         if not allow_requantize:
             check_requantization(plan, file.path)
-        tensors = list(_tensors(file, importance))
+        tensors = list(source_tensors(file, importance).values())
         with GgufWriter(target, alignment=file.alignment) as writer:
-            _copy_keys(file, writer)
+            copy_keys(file, writer)
             add_type_keys(writer, plan.mix)
             write_tensors(writer, plan, tensors, n_threads=n_threads, progress=progress)
     return plan
@@ -79,7 +82,7 @@ def quantize_file(
 
 def plan_file(
     source: str | os.PathLike[str],
-    type: str,
+    type: TypeChoice,
     *,
     pure: bool = False,
     tensor_types: Sequence[str] = (),
@@ -113,9 +116,8 @@ class _Promised:
 
 
 def _plan_config(
-    path: Path, type: str, pure: bool, overrides: Sequence[str], *, has_importance: bool
+    path: Path, type: TypeChoice, pure: bool, overrides: Sequence[str], *, has_importance: bool
 ) -> Plan:
-    mix = find_mix(type)
     arch, config, reader = read_config(path)
     is_tied = reader.get_bool("tie_word_embeddings", False)
     tensors = [
@@ -126,24 +128,45 @@ def _plan_config(
     keys = {"general.architecture": arch.name, **arch.metadata(config)}
     names = (tensor.name for tensor in tensors)
     traits = ModelTraits.of(keys, names, has_importance=has_importance)
-    return make_plan(mix, traits, tensors, pure=pure, overrides=overrides)
+    return _plan(type, traits, tensors, pure, overrides)
 
 
 def _plan_gguf(
-    file: GgufFile, type: str, pure: bool, overrides: Sequence[str], *, has_importance: bool
+    file: GgufFile, type: TypeChoice, pure: bool, overrides: Sequence[str], *, has_importance: bool
 ) -> Plan:
-    mix = find_mix(type)
+    traits = read_traits(file, has_importance=has_importance)
+    return _plan(type, traits, list(file.tensors.values()), pure, overrides)
+
+
+def read_traits(file: GgufFile, *, has_importance: bool) -> ModelTraits:
+    """What is asked of a file before its weights are quantised.
+
+    Raises: ConfigError for a file without tensors; FormatError for one that is no model;
+        UnsupportedError for architectures that are not known.
+    """
     if not file.tensors:
         raise ConfigError(f"{file.path}: the file holds no tensors to quantise")
     check_is_model(file)
     # What must keep its precision differs between architectures; of unknown ones nobody knows.
     architecture(file.get_str("general.architecture"), file.path)
     with naming(file.path):
-        traits = ModelTraits.of(file.metadata, file.tensors, has_importance=has_importance)
-    return make_plan(mix, traits, file.tensors.values(), pure=pure, overrides=overrides)
+        return ModelTraits.of(file.metadata, file.tensors, has_importance=has_importance)
 
 
-def _copy_keys(file: GgufFile, writer: GgufWriter) -> None:
+def _plan(
+    type: TypeChoice,
+    traits: ModelTraits,
+    tensors: Sequence[SourceTensor],
+    pure: bool,
+    overrides: Sequence[str],
+) -> Plan:
+    if isinstance(type, str):
+        return make_plan(find_mix(type), traits, tensors, pure=pure, overrides=overrides)
+    mix = mix_of(type, tensors)
+    return make_plan(mix, traits, tensors, chosen=type, overrides=overrides)
+
+
+def copy_keys(file: GgufFile, writer: GgufWriter) -> None:
     """Everything but what changes: the types of the tensors and, for split models, the parts."""
     for key in file.metadata:
         if key not in (FILE_TYPE, QUANTIZATION_VERSION) and not is_split_key(key):
@@ -166,7 +189,12 @@ class _Guided:
         yield from tensor.encoded(target, n_threads, guidance)
 
 
-def _tensors(file: GgufFile, importance: ImportanceMatrix | None) -> Iterator[EncodedTensor]:
+def source_tensors(file: GgufFile, importance: ImportanceMatrix | None) -> dict[str, EncodedTensor]:
+    """The tensors of a file by name, in its order, to be encoded by what is known of their inputs.
+
+    They may be used while the file is open.
+    """
+    found: dict[str, EncodedTensor] = {}
     for info in file.tensors.values():
         tensor = LazyTensor(
             name=info.name,
@@ -175,4 +203,5 @@ def _tensors(file: GgufFile, importance: ImportanceMatrix | None) -> Iterator[En
             data=file.tensor_data(info.name),
             source=f"{file.path}: tensor {info.name}",
         )
-        yield tensor if importance is None else _Guided(tensor, importance)
+        found[info.name] = tensor if importance is None else _Guided(tensor, importance)
+    return found

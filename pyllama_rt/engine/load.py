@@ -43,11 +43,22 @@ class Threads:
         return cls(single, config.n_threads_batch or single)
 
 
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """Bytes that a model runs with in place of a tensor of its file.
+
+    type: a name of WEIGHT_TYPES. data: the bytes of all rows.
+    """
+
+    type: str
+    data: memoryview
+
+
 class Model(Closing):
     """A loaded model: weights, tokenizer and program. Many sessions may share it.
 
-    version: another number after every change of adapters. Use as a context manager, or call
-    `close`.
+    version: another number after every change of adapters or weights. Use as a context manager, or
+    call `close`.
     """
 
     def __init__(
@@ -67,6 +78,7 @@ class Model(Closing):
         self.n_ctx = _n_ctx(model_config, config)
         self.threads = Threads.of(config)
         self.version = 0
+        self._stand_ins: Mapping[str, StandIn] = {}
         self._bound: BoundGraph | None = bound
         self._file = file
 
@@ -91,10 +103,20 @@ class Model(Closing):
         Call it while no session is at work.
         Raises: as `load_model`; then the adapters stay as they were.
         """
+        self._bind(replace(self.config, loras=tuple(loras)), self._stand_ins)
+
+    def set_weights(self, stand_ins: Mapping[str, StandIn]) -> None:
+        """Runs with other bytes in place of the named tensors, and with the file's own elsewhere.
+
+        Call it while no session is at work. The names are those of matrices in the file.
+        Raises: as `load_model`; then the weights stay as they were.
+        """
+        self._bind(self.config, stand_ins)
+
+    def _bind(self, config: LoadConfig, stand_ins: Mapping[str, StandIn]) -> None:
         old = self._open()
-        config = replace(self.config, loras=tuple(loras))
-        self._bound = _bind_graph(self._file, self.model_config, config)
-        self.config = config
+        self._bound = _bind_graph(self._file, self.model_config, config, stand_ins)
+        self.config, self._stand_ins = config, stand_ins
         self.version += 1
         old.close()
 
@@ -131,8 +153,9 @@ class Model(Closing):
         all_rows = all_logits or self.gives_vectors
         outputs, kept = (rows, self.n_ctx) if all_rows else (1, 0)
         threads = max(self.threads.single, self.threads.batch)
+        stand_ins = sum(weight.data.nbytes for weight in self._stand_ins.values())
         return MemoryNeed(
-            weights=sum(info.n_bytes for info in self._file.tensors.values()),
+            weights=sum(info.n_bytes for info in self._file.tensors.values()) + stand_ins,
             cache=self.program.kv_bytes_per_cell(self.config.kv_type) * self.n_ctx,
             scratch=self.program.scratch_bytes(rows, outputs, threads, self.n_ctx),
             logits=(outputs + kept) * self.program.output_width * np.dtype(np.float32).itemsize,
@@ -228,7 +251,12 @@ def read_graph(
     return graph.without_head() if config is not None and config.embedding else graph
 
 
-def _bind_graph(file: GgufFile, model_config: TransformerConfig, config: LoadConfig) -> BoundGraph:
+def _bind_graph(
+    file: GgufFile,
+    model_config: TransformerConfig,
+    config: LoadConfig,
+    stand_ins: Mapping[str, StandIn] | None = None,
+) -> BoundGraph:
     with ExitStack() as stack:
         adapters = open_adapters(file, config.loras)
         stack.callback(adapters.close)
@@ -236,6 +264,7 @@ def _bind_graph(file: GgufFile, model_config: TransformerConfig, config: LoadCon
         own = [(info.name, file, info) for info in file.tensors.values()]
         with _naming(file.path):
             rows = [_weight_row(*tensor) for tensor in (*own, *adapters.tensors)]
+            rows = [_other_row(row, stand_ins or {}) for row in rows]
             isa = env.forced_isa() or ""
             program = _core.Program(graph.to_text(), rows, isa, config.observe or "")
         stack.pop_all()
@@ -275,13 +304,19 @@ def _naming(path: Path) -> Iterator[None]:
         raise type(error)(f"{path}: {error}") from None
 
 
-def _weight_row(
-    name: str, file: GgufFile, info: TensorInfo
-) -> tuple[str, str, int, int, memoryview, int]:
-    """Name, type, rows, columns, mapping and offset of a tensor, as `_core.Program` takes it.
+WeightRow = tuple[str, str, int, int, memoryview, int]
+"""Name, type, rows, columns, buffer and offset of a tensor, as `_core.Program` takes it."""
 
-    Raises: UnsupportedError for integer tensors.
-    """
+
+def _other_row(row: WeightRow, stand_ins: Mapping[str, StandIn]) -> WeightRow:
+    """The row of what stands in for a tensor, its own where nothing does."""
+    name, _, n_rows, n_cols, *_ = row
+    found = stand_ins.get(name)
+    return row if found is None else (name, found.type, n_rows, n_cols, found.data, 0)
+
+
+def _weight_row(name: str, file: GgufFile, info: TensorInfo) -> WeightRow:
+    """The row of a tensor in its mapping. Raises: UnsupportedError for integer tensors."""
     if info.type.name not in WEIGHT_TYPES:
         raise UnsupportedError(
             f"{file.path}: tensor {info.name!r}: type {info.type.name} cannot be a weight"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -144,6 +144,13 @@ class GgufWriter:
         n_bytes = type_.row_bytes(dims[-1]) * math.prod(dims[:-1])
         self._declared[name] = (dims, type_, n_bytes)
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of the whole file, with the keys and tensors that it has up to now."""
+        n_head = align_up(sum(map(len, self._head())), self.alignment)
+        sizes = (align_up(n_bytes, self.alignment) for *_, n_bytes in self._declared.values())
+        return n_head + sum(sizes)
+
     def write_tensor(self, name: str, data: Chunk | Iterable[Chunk]) -> None:
         """Write the data of the next declared tensor.
 
@@ -203,20 +210,22 @@ class GgufWriter:
         if self._pending is not None:
             return self._pending
         self._pending = list(reversed(self._declared))
-        n_head = self._write(
-            MAGIC + struct.pack("<IQQ", VERSION, len(self._declared), len(self._metadata))
-        )
+        self._pad(sum(map(self._write, self._head())))
+        return self._pending
+
+    def _head(self) -> Iterator[bytes]:
+        """Header, metadata and directory, without the padding after them."""
+        yield MAGIC + struct.pack("<IQQ", VERSION, len(self._declared), len(self._metadata))
         for key, encoded in self._metadata.items():
-            n_head += self._write(encode_string(key)) + self._write(encoded)
+            yield encode_string(key)
+            yield encoded
         offset = 0
         for name, (dims, type_, n_bytes) in self._declared.items():
-            row = struct.pack(
+            yield encode_string(name)
+            yield struct.pack(
                 f"<I{len(dims)}QIQ", len(dims), *reversed(dims), type_.gguf_id, offset
             )
-            n_head += self._write(encode_string(name) + row)
             offset += align_up(n_bytes, self.alignment)
-        self._pad(n_head)
-        return self._pending
 
     def _write(self, data: bytes | memoryview) -> int:
         if self._file is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pyllama_rt.errors import ConfigError, shown
@@ -13,6 +14,7 @@ from pyllama_rt.quant.mixes import (
     Mix,
     ModelTraits,
     choose_type,
+    find_mix,
     fit_to_rows,
     is_convertible,
     parse_override,
@@ -88,6 +90,7 @@ def make_plan(
     tensors: Iterable[SourceTensor],
     *,
     pure: bool = False,
+    chosen: Mapping[str, str] | None = None,
     overrides: Sequence[str] = (),
     small_type: TensorType | None = None,
 ) -> Plan:
@@ -95,16 +98,21 @@ def make_plan(
 
     Args:
         pure: the mix's base type for every convertible tensor.
+        chosen: types by name in place of the mix's choices.
         overrides: `REGEX=TYPE`; the first whose expression is found in a name wins.
         small_type: type of what no mix converts (norms, biases); None: as it is stored.
-    Raises: ConfigError for an override that is malformed or matches nothing.
+    Raises: ConfigError for an override that is malformed or matches nothing, or if `chosen` lacks
+        a convertible tensor.
     """
     patterns = [parse_override(text) for text in overrides]
     used: set[int] = set()
     planned = []
     for tensor in tensors:
-        if is_convertible(tensor.name, tensor.shape) and tensor.type.name in WEIGHT_TYPES:
-            wanted = choose_type(tensor.name, mix, model, pure=pure)
+        if takes_types(tensor):
+            if chosen is None:
+                wanted = choose_type(tensor.name, mix, model, pure=pure)
+            else:
+                wanted = _chosen_type(tensor.name, chosen)
             for i, (pattern, type_name) in enumerate(patterns):
                 if pattern.search(tensor.name):
                     used.add(i)
@@ -124,6 +132,33 @@ def make_plan(
                 "list the names with --dry-run"
             )
     return Plan(mix, tuple(planned))
+
+
+def takes_types(tensor: SourceTensor) -> bool:
+    """Whether the type of a tensor is anyone's choice; others stay as they are."""
+    return is_convertible(tensor.name, tensor.shape) and tensor.type.name in WEIGHT_TYPES
+
+
+def mix_of(chosen: Mapping[str, str], tensors: Iterable[SourceTensor]) -> Mix:
+    """The mix that stands in a file's metadata for types that are no mix's choice.
+
+    That is the one whose base type holds most weights.
+    """
+    counts = Counter({"f32": 0})
+    for tensor in tensors:
+        if takes_types(tensor):
+            counts[_chosen_type(tensor.name, chosen)] += math.prod(tensor.shape)
+    return replace(find_mix(counts.most_common(1)[0][0]), name="types by choice")
+
+
+def _chosen_type(name: str, chosen: Mapping[str, str]) -> str:
+    found = chosen.get(name)
+    if found not in WEIGHT_TYPES:
+        raise ConfigError(
+            f"types by name: expected one of {', '.join(WEIGHT_TYPES)} for {name}, found "
+            f"{shown(found)}"
+        )
+    return found
 
 
 def check_requantization(plan: Plan, source: object) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from pyllama_rt.cli.quantize import quantize
 from pyllama_rt.convert import convert_checkpoint
+from pyllama_rt.convert.type_options import read_type_options
 from pyllama_rt.errors import ConfigError, FormatError
 from pyllama_rt.formats.gguf import GgufFile
 from pyllama_rt.quant.importance import ImportanceMatrix, InputSquares, write_importance
@@ -112,6 +113,85 @@ def test_impossible_arguments_are_refused(
     before = sorted(tmp_path.iterdir())
     result = run(source, *arguments)
     assert isinstance(result.exception, ConfigError), result.output
+    assert "\n" not in str(result.exception)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text("abc def ghi jkl mab cde fgh ijk lma bcd " * 4)
+    return path
+
+
+def least_bytes(source: Path) -> int:
+    options = read_type_options(source)
+    return options.least + options.rest_bytes
+
+
+def test_a_target_is_met_and_what_it_costs_is_told(
+    source: Path, text: Path, tmp_path: Path
+) -> None:
+    wanted = least_bytes(source) + 1500
+    result = run(
+        source, tmp_path / "out.gguf", "--target-size", wanted, "-f", text, "--ctx", 32,
+        "--windows", 2, "--tensor-type", "attn_v=q8_0",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert wanted - 1500 < (tmp_path / "out.gguf").stat().st_size <= wanted
+    assert "predicted KL divergence: " in result.stderr
+    assert "out.gguf: types by choice, 21 tensors" in result.stderr
+    with GgufFile.open(tmp_path / "out.gguf") as file:
+        assert file.tensors["blk.1.attn_v.weight"].type.name == "q8_0"
+
+
+@pytest.mark.parametrize("with_out", [False, True])
+def test_a_target_may_be_tried_dry(
+    with_out: bool, source: Path, text: Path, tmp_path: Path
+) -> None:
+    out = [tmp_path / "out.gguf"] if with_out else []
+    result = run(source, *out, "--target-bpw", 7, "-f", text, "--ctx", 32, "--dry-run")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert len(lines) == 22
+    assert lines[-1].startswith("types by choice: 21 tensors, ")
+    assert 6.8 < float(lines[-1].split(", ")[-1].split()[0]) <= 7
+    assert "predicted KL divergence: " in result.stderr
+    assert not (tmp_path / "out.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("out.gguf", "--target-size", "1MB"), "needs -f TEXT"),
+        (("out.gguf", "q4_0", "-f", "text.txt"), "--target-size"),
+        (("out.gguf", "--target-size", "1MB", "--target-bpw", "4", "-f", "text.txt"), "one of"),
+        (("out.gguf", "q4_0", "--target-size", "1MB", "-f", "text.txt"), "no TYPE"),
+        (("out.gguf", "--pure", "--target-size", "1MB", "-f", "text.txt"), "--pure"),
+        (("--target-size", "1MB", "-f", "text.txt"), "needs IN.gguf and OUT.gguf, found"),
+        (("in.gguf", "--target-size", "1MB", "-f", "text.txt"), "replace its own input"),
+        (("no/folder/out.gguf", "--target-size", "1MB", "-f", "text.txt"), "folder that exists"),
+        (("out.gguf", "--target-size", "1", "-f", "text.txt"), "expected at least"),
+        (("out.gguf", "--target-size", "big", "-f", "text.txt"), "--target-size: expected a size"),
+        (("out.gguf", "--target-bpw", "nan", "-f", "text.txt"), "--target-bpw: expected"),
+        (("out.gguf", "--target-size", "1MB", "-f", "no.txt"), "no.txt"),
+        (("out.gguf", "--target-size", "1MB", "-f", "text.txt", "--windows", "0"), "--windows"),
+        (("out.gguf", "--target-size", "1MB", "-f", "text.txt", "--ctx", "512"), "one window"),
+    ],
+)
+@pytest.mark.usefixtures("text")
+def test_impossible_targets_are_refused(
+    arguments: tuple[str, ...],
+    words: str,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    result = run(source, *arguments)
+    assert isinstance(result.exception, ConfigError), result.output
+    assert words in str(result.exception)
     assert "\n" not in str(result.exception)
     assert sorted(tmp_path.iterdir()) == before
 

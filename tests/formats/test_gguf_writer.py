@@ -200,6 +200,17 @@ def test_tensors(alignment: int, path: Path) -> None:
     assert path.stat().st_size % alignment == 0
 
 
+@pytest.mark.parametrize("alignment", [32, 256])
+def test_the_size_is_known_before_anything_is_written(alignment: int, path: Path) -> None:
+    writer = three_tensors(path, alignment)
+    writer.add("some.key", "and its text")
+    n_bytes = writer.n_bytes
+    with writer:
+        for name, (_, _, size) in writer._declared.items():
+            writer.write_tensor(name, bytes(size))
+    assert path.stat().st_size == n_bytes
+
+
 def test_wrong_sizes(path: Path) -> None:
     for data, words in (
         (bytes(23), "expected 24 bytes, found 23"),
