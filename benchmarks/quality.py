@@ -31,6 +31,7 @@ from pyllama_rt.errors import PyllamaRtError
 from pyllama_rt.evaluate.baseline import Baseline
 from pyllama_rt.evaluate.divergence import Divergence, compare
 from pyllama_rt.evaluate.importance import collect_importance
+from pyllama_rt.evaluate.target_size import SizeTarget, choose_types
 from pyllama_rt.evaluate.windows import WindowConfig, Windows, cut_windows, encode_text
 from pyllama_rt.quant.importance import ImportanceMatrix
 from pyllama_rt.quant.mixes import find_mix
@@ -42,6 +43,9 @@ MIXES = (
 
 BEST = 0.9
 NEARLY = 1.02
+FITTED = ("q3_k_m", "q4_k_m")
+"""Mixes at whose size types are chosen by measurement too; BEST is what that may lose of them."""
+
 BARS = {"q2_k": BEST, "q3_k_m": BEST, "q4_0": BEST, "q6_k": NEARLY, "q8_0": NEARLY}
 """What the divergence may be of the peer's; 1 for all others."""
 
@@ -93,6 +97,26 @@ class Row:
         return self.ours.seconds / self.peer.seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fixed mix, and types chosen by measurement for a file of its size; both ours."""
+
+    mix: str
+    guided: bool
+    fixed: Score
+    chosen: Score
+    met: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        good = self.kl_ratio <= BEST and self.chosen.n_bytes <= self.fixed.n_bytes
+        object.__setattr__(self, "met", good)
+
+    @property
+    def kl_ratio(self) -> float:
+        """Chosen over fixed."""
+        return self.chosen.kl / self.fixed.kl
+
+
 class Judge:
     """Scores files by their divergence from the float model on a text."""
 
@@ -128,6 +152,7 @@ class Bench:
     """Everything that a mix is measured with."""
 
     model: Path
+    calibration: str
     judge: Judge
     peer: PeerQuantizer
     folder: Path
@@ -148,6 +173,29 @@ class Bench:
         scores = self.judge.score(ours, our_s), self.judge.score(theirs, peer_s)
         return Row(find_mix(mix).name, matrix is not None, *scores, BARS.get(mix, 1.0))
 
+    def fit(self, row: Row, matrix: ImportanceMatrix | None) -> Fit:
+        """Types chosen on the calibration text for the size of our file of a mix."""
+        path, n_threads = self.folder / "chosen.gguf", self.n_threads
+        started = perf_counter()
+        target = SizeTarget(n_bytes=row.ours.n_bytes)
+        chosen = choose_types(
+            self.model, target, self.calibration, importance=matrix, n_threads=n_threads
+        )
+        quantize_file(self.model, path, chosen.types, importance=matrix, n_threads=n_threads)
+        score = self.judge.score(path, perf_counter() - started)
+        return Fit(row.mix, row.guided, row.ours, score)
+
+
+def show_fit(fit: Fit) -> None:
+    """One line beneath that of the mix."""
+    chosen = fit.chosen
+    print(
+        f"  chosen for that size: {chosen.n_bytes:,} bytes, KL {chosen.kl:.5f}, "
+        f"{fit.kl_ratio:.3f} of the mix's (bar {BEST}), perplexity {chosen.perplexity:.3f}, "
+        f"{chosen.seconds:.0f} s, {'met' if fit.met else 'NOT met'}",
+        flush=True,
+    )
+
 
 def show(row: Row) -> None:
     """One line of the table."""
@@ -160,7 +208,9 @@ def show(row: Row) -> None:
     )
 
 
-def save(rows: list[Row], given: argparse.Namespace, judge: Judge, peer: str) -> None:
+def save(
+    rows: list[Row], fits: list[Fit], given: argparse.Namespace, judge: Judge, peer: str
+) -> None:
     """Table and picture."""
     base = judge.base.perplexity.perplexity
     words = " ".join(map(_named, sys.argv[1:]))
@@ -174,6 +224,7 @@ def save(rows: list[Row], given: argparse.Namespace, judge: Judge, peer: str) ->
         "perplexity": base.value,
         "perplexity_error": base.error,
         "rows": [{**asdict(r), "kl_ratio": r.kl_ratio, "time_ratio": r.time_ratio} for r in rows],
+        "chosen": [{**asdict(fit), "kl_ratio": fit.kl_ratio} for fit in fits],
     }
     given.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1) + "\n"
@@ -204,28 +255,32 @@ def main() -> int:
     """Every mix, with and without importance. Returns: 1 if a bar is missed."""
     given = arguments()
     peer = PeerQuantizer()
+    calibration = given.calibration.read_text(encoding="utf-8")
     matrix = collect_importance(
-        given.model, given.calibration.read_text(encoding="utf-8"),
-        n_windows=given.calibration_windows, n_threads=given.threads,
-    )  # fmt: skip
+        given.model, calibration, n_windows=given.calibration_windows, n_threads=given.threads
+    )
     judge = Judge(given.model, given.text.read_text(encoding="utf-8"), given.windows)
     print(
         "mix     importance       bytes   KL ours   KL peer  ratio   bar  ppl ours  ppl peer   "
         "time met"
     )
     rows: list[Row] = []
+    fits: list[Fit] = []
     with ExitStack() as stack:
         stack.callback(judge.base.close)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        bench = Bench(given.model, judge, peer, folder, given.threads)
+        bench = Bench(given.model, calibration, judge, peer, folder, given.threads)
         for mix in given.mixes.split(","):
             for known in (None, matrix):
-                row = bench.measure(mix, known)
-                rows.append(row)
-                show(row)
-        save(rows, given, judge, peer.version)
+                rows.append(bench.measure(mix, known))
+                show(rows[-1])
+                if mix in FITTED:
+                    fits.append(bench.fit(rows[-1], known))
+                    show_fit(fits[-1])
+        save(rows, fits, given, judge, peer.version)
     slow = [f"{r.mix} {r.time_ratio:.2f}" for r in rows if r.time_ratio > SLOWEST]
-    missed = [f"{r.mix} {r.kl_ratio:.3f}" for r in rows if not r.met]
+    judged: list[Row | Fit] = [*rows, *fits]
+    missed = [f"{r.mix} {r.kl_ratio:.3f}" for r in judged if not r.met]
     print(f"missed: {', '.join(missed) or 'none'}")
     print(f"slower than {SLOWEST:g} x: {', '.join(slow) or 'none'}")
     return 1 if missed or slow else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from quality import NEARLY, Row, Score
+from quality import NEARLY, Fit, Row, Score
 
 
 def score(kl: float = 0.01, perplexity: float = 20.0, n_bytes: int = 1000) -> Score:
@@ -28,3 +28,11 @@ def test_bars(ours: Score, met: bool) -> None:
 def test_ratios() -> None:
     row = Row("q4_0", True, Score(1, 0.004, 1.0, 0.1, 3.0), score(), 0.9)
     assert (row.kl_ratio, row.time_ratio) == pytest.approx((0.4, 1.5))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "met"),
+    [(score(kl=0.009), True), (score(kl=0.0091), False), (score(kl=0.005, n_bytes=1001), False)],
+)
+def test_chosen_types_beat_the_mix_at_its_size(chosen: Score, met: bool) -> None:
+    assert Fit("q4_k_m", True, score(), chosen).met is met
