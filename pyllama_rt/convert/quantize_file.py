@@ -28,7 +28,7 @@ from pyllama_rt.formats.gguf import GgufFile, GgufWriter
 from pyllama_rt.formats.gguf_adapter import check_is_model
 from pyllama_rt.formats.tensor_types import TENSOR_TYPES, TensorType
 from pyllama_rt.models.registry import architecture
-from pyllama_rt.quant.guidance import Guidance, guidance_for
+from pyllama_rt.quant.guidance import Guidance, guidance_for, takes_guidance
 from pyllama_rt.quant.importance import ImportanceMatrix
 from pyllama_rt.quant.mixes import ModelTraits, find_mix
 from pyllama_rt.quant.plan import Plan, SourceTensor, check_requantization, make_plan, mix_of
@@ -184,7 +184,7 @@ class _Guided:
         """As LazyTensor says. Raises: also ConfigError for the matrix of another model."""
         tensor = self.tensor
         guidance: tuple[Guidance, ...] = ()
-        if target.is_quantized:
+        if takes_guidance(target):
             guidance = guidance_for(self.importance, tensor.name, tensor.shape, n_threads)
         yield from tensor.encoded(target, n_threads, guidance)
 

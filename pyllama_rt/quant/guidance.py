@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyllama_rt import _core
+from pyllama_rt.formats.tensor_types import TensorType
 from pyllama_rt.quant.importance_matrix import ImportanceMatrix
 
 
@@ -22,6 +23,11 @@ class Guidance:
 
     importance: NDArray[np.float32] | None = None
     feedback: _core.Feedback | None = None
+
+
+def takes_guidance(target: TensorType) -> bool:
+    """Whether blocks of a type depend on guidance; those of Q8_0 follow a rule that all share."""
+    return target.is_quantized and target.name != "q8_0"
 
 
 def guidance_for(
