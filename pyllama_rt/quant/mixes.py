@@ -1,7 +1,8 @@
 """Which block type every tensor gets: named mixes as data, by llama.cpp's rules for each tensor.
 
 A mix gives most weights its base type and spends more bits where an error hurts more. Files made
-here and by llama.cpp from one source hold the same types, so that sizes and scores compare.
+here and by llama.cpp from one source hold the same types, so that sizes and scores compare; but
+where the base has 3 bits, the embedding takes one over from the head (docs/quantize.md).
 Source: what llama.cpp (in llama-cpp-python 0.3.36) chooses; `tests/quant/test_mixes.py` asks it.
 """
 
@@ -76,13 +77,15 @@ Rules = tuple[tuple[Condition, str], ...]
 class Mix:
     """A named choice of types.
 
-    file_type: `general.file_type`. base: type of every weight that no rule names.
+    file_type: `general.file_type`. base: type of every weight that no rule names. untied: types
+    of the embedding and of the head where these are two matrices, () for the base and q6_k.
     eight_experts: type of attn_output in models of exactly eight experts, "" for no change.
     """
 
     name: str
     file_type: int
     base: str
+    untied: tuple[str, ...] = ()
     attn_v: Rules = ()
     ffn_down: Rules = ()
     attn_output: Rules = ()
@@ -153,16 +156,16 @@ _MIXES = (
         attn_v=((_wide_gqa, "q4_k"),),
         ffn_down=((_first_eighth, "q4_k"),),
     ),
-    Mix("q3_k_s", 11, "q3_k", eight_experts="q5_k"),
+    Mix("q3_k_s", 11, "q3_k", untied=("q4_k", "q5_k"), eight_experts="q5_k"),
     Mix(
-        "q3_k_m", 12, "q3_k",
+        "q3_k_m", 12, "q3_k", untied=("q4_k", "q5_k"),
         attn_v=((_first(2), "q5_k"), (_always, "q4_k")),
         ffn_down=((_first_share(16), "q5_k"), (_always, "q4_k")),
         attn_output=((_always, "q4_k"),),
         eight_experts="q5_k",
     ),
     Mix(
-        "q3_k_l", 13, "q3_k",
+        "q3_k_l", 13, "q3_k", untied=("q4_k", "q5_k"),
         attn_v=((_always, "q5_k"),),
         ffn_down=((_always, "q5_k"),),
         attn_output=((_always, "q5_k"),),
@@ -235,8 +238,8 @@ def choose_type(name: str, mix: Mix, model: ModelTraits, *, pure: bool = False) 
     """
     if pure or not mix.is_quantized:
         return mix.base
-    if name == "output.weight" or (model.tied and name == "token_embd.weight"):
-        return "q8_0" if mix.base == "q8_0" else "q6_k"
+    if name in ("token_embd.weight", "output.weight"):
+        return _outer_type(name, mix, model)
     found = _LAYER.match(name)
     if found is None:
         return mix.base
@@ -269,6 +272,14 @@ def parse_override(text: str) -> tuple[re.Pattern[str], str]:
         return re.compile(pattern), type_name.lower()
     except re.error as error:
         raise ConfigError(f"tensor type {shown(text)}: not a regular expression: {error}") from None
+
+
+def _outer_type(name: str, mix: Mix, model: ModelTraits) -> str:
+    head = "q8_0" if mix.base == "q8_0" else "q6_k"
+    if model.tied:
+        return head
+    embedding, head = mix.untied or (mix.base, head)
+    return embedding if name == "token_embd.weight" else head
 
 
 def _layer_type(role: str, mix: Mix, site: Site) -> str:

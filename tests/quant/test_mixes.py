@@ -91,6 +91,17 @@ def test_q4_k_m_gives_more_bits_to_the_layers_that_matter() -> None:
     assert found["output_norm.weight"] == "f16"
 
 
+def test_at_three_bits_the_embedding_takes_a_bit_over_from_the_head() -> None:
+    for mix in ("q3_k_s", "q3_k_m", "q3_k_l"):
+        found = types(mix, network(2), traits_of(2))
+        chosen = [TENSOR_TYPES[found[name]] for name in ("token_embd.weight", "output.weight")]
+        assert [kind.name for kind in chosen] == ["q4_k", "q5_k"]
+        as_llama_cpp = TENSOR_TYPES["q3_k"], TENSOR_TYPES["q6_k"]
+        assert sum(t.block_bytes for t in chosen) == sum(t.block_bytes for t in as_llama_cpp)
+        tied = types(mix, network(2, tied=True), traits_of(2, tied=True))
+        assert tied["token_embd.weight"] == "q6_k"
+
+
 def test_a_tied_embedding_is_treated_as_the_head() -> None:
     assert types("q4_0", network(1, tied=True), traits_of(1, tied=True))["token_embd.weight"] == (
         "q6_k"
@@ -278,8 +289,20 @@ def test_types_equal_those_of_llama_cpp(
             assert file.get_int("general.file_type") == mix.file_type
         # Vectors are F16 here and stay so with both.
         ours = types(mix.name, tensors, traits, pure=pure)
+        if "q3_k" in mix.name and not pure and not shape.get("tied"):
+            check_bit_moved_to_embedding(ours, theirs)
         different = {n: (ours[n], theirs[n]) for n in ours if ours[n] != theirs[n]}
         assert not different, mix.name
+
+
+def check_bit_moved_to_embedding(ours: dict[str, str], theirs: dict[str, str]) -> None:
+    """Takes the two matrices that are meant to differ out of both; together they are no larger."""
+    names = ("token_embd.weight", "output.weight")
+    bits, bits_of_theirs = (
+        sum(TENSOR_TYPES[found.pop(name)].bits_per_weight for name in names)
+        for found in (ours, theirs)
+    )
+    assert bits <= bits_of_theirs
 
 
 def importance_of_one(llama_cpp: Any, tensors: Sequence[Tensor]) -> Any:
