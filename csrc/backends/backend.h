@@ -10,6 +10,7 @@
 
 #include "core/tensor_type.h"
 #include "core/thread_pool.h"
+#include "core/work_queue.h"
 #include "graph/kv_layout.h"
 #include "graph/plan.h"
 
@@ -60,6 +61,7 @@ struct StepContext {
     uint8_t* const* scratch;  // per thread: the largest scratch_bytes of all operations
     uint8_t* shared;          // of all threads: the largest shared_bytes of all operations
     Tally* tallies;           // of the plan's, added to as the step goes
+    WorkQueue* queues;        // one a node of the plan, at their beginnings
 
     int64_t rows(Rows kind) const { return kind == Rows::kStep ? n_rows : n_outputs; }
 };

@@ -1,5 +1,6 @@
 #pragma once
-/// One pool of worker threads for the process. Work is cut statically, by thread number.
+/// One pool of worker threads for the process. Work is cut evenly, by thread number; where that
+/// would leave some waiting, threads take it from a queue instead (core/work_queue.h).
 
 #include <cstdint>
 #include <functional>

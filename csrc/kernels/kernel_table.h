@@ -62,11 +62,14 @@ static inline Activations256 activations_256(uint8_t* row, int64_t k) {
             reinterpret_cast<int16_t*>(sums), reinterpret_cast<int16_t*>(sums32)};
 }
 
-/// Row ranges are best cut at multiples of this; kernels work on up to kMatmulRows rows and
-/// kMatmulColumns columns at a time.
-inline constexpr int64_t kMatmulGrain = 16;
+/// Kernels work on up to kMatmulRows rows and kMatmulColumns columns at a time.
 inline constexpr int64_t kMatmulRows = 64;
 inline constexpr int64_t kMatmulColumns = 512;
+
+/// Row ranges are best cut at multiples of this.
+static inline int64_t matmul_grain(int64_t n_cols) {
+    return n_cols == 1 ? 16 : 32;
+}
 
 /// Bytes of MatmulArgs::scratch.
 inline constexpr int64_t kMatmulScratchBytes = 32768 + kMatmulRows * kMatmulColumns * 4;

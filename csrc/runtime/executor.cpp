@@ -57,6 +57,7 @@ Program::Program(std::string_view graph_text, const WeightSource& weights,
     require(plan_.values.back().rows == Rows::kOutput, ErrorKind::kFormat,
             "graph: expected output_rows before the last node");
     slots_.resize(plan_.slots.size());
+    queues_ = std::vector<WorkQueue>(plan_.nodes.size());
     for (const TallyPlan& tally : plan_.tallies) {  // as large as weights that are there by now
         const auto n_mats = static_cast<size_t>(tally.n_mats);
         const int64_t n_moments = tally.has_moments ? moment_tiles(tally.cols) * kMomentTile : 0;
@@ -224,6 +225,8 @@ void Program::step(const Batch& batch, KvCache& cache, int n_threads,
     context.scratch = state.scratch.data();
     context.shared = shared_.data();
     context.tallies = tallies_.data();
+    for (WorkQueue& queue : queues_) queue.restart();
+    context.queues = queues_.data();
     run_nodes(context, n_threads, poll);
     check_outputs(state);
     for (size_t i = 0; i < state.runs.size(); ++i) {

@@ -80,6 +80,7 @@ class Program {
     std::vector<AlignedBuffer> scratch_;
     AlignedBuffer shared_;
     std::vector<Tally> tallies_;
+    std::vector<WorkQueue> queues_;  // one a node
     std::mutex mutex_;
 };
 

@@ -37,6 +37,7 @@ class Attention : public Operation {
   public:
     explicit Attention(const BindContext& c)
         : kernels_(c.kernels),
+          node_(c.index),
           q_(input_view(c, 0)),
           k_(input_view(c, 1)),
           v_(input_view(c, 2)),
@@ -146,13 +147,15 @@ class Attention : public Operation {
         }
     }
 
-    /// Every second round goes to the threads in reverse, because later rows see more.
     void share_items(const StepContext& step, const Team& team, int thread) const {
+        int64_t n_items = 0;
+        for_items(step.runs, [&](const Item&) { ++n_items; });
+        WorkQueue& queue = step.queues[node_];
+        Range mine = queue.take(n_items, team.size());
         int64_t number = 0;
         for_items(step.runs, [&](const Item& item) {
-            const int64_t place = number % team.size();
-            const bool forth = number / team.size() % 2 == 0;
-            if ((forth ? place : team.size() - 1 - place) == thread) {
+            if (number == mine.end) mine = queue.take(n_items, team.size());
+            if (number >= mine.begin && number < mine.end) {
                 kernels_.attention(arguments(step, item, thread));
             }
             ++number;
@@ -222,6 +225,7 @@ class Attention : public Operation {
     }
 
     const KernelTable& kernels_;
+    int node_;
     RowView q_;
     RowView k_;
     RowView v_;

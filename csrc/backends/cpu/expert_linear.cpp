@@ -10,11 +10,12 @@ namespace plrt::cpu {
 namespace {
 
 /// For each row and each expert that it chose: y = x · Wᵀ with that expert's matrix. The rows that
-/// chose an expert meet its matrix together; each thread computes a run of every matrix's rows.
+/// chose an expert meet its matrix together; threads take runs of the rows of all matrices.
 class ExpertLinear : public Operation {
   public:
     explicit ExpertLinear(const BindContext& c)
-        : in_(input_view(c, 0)),
+        : node_(c.index),
+          in_(input_view(c, 0)),
           route_(input_view(c, 1)),
           out_(output_view(c)),
           format_(c.input(0).format),
@@ -36,12 +37,23 @@ class ExpertLinear : public Operation {
     }
 
     void run(const StepContext& step, Team& team, int thread) const override {
-        const Range part = split_range(width_, thread, team.size(), kMatmulGrain);
-        if (part.begin == part.end) return;
         const int64_t n_rows = step.rows(out_.rows);
-        for (int64_t expert = 0; expert < n_experts_; ++expert) {
-            const Columns columns = gather(step, expert, n_rows, thread);
-            if (columns.n > 0) multiply(step, expert, columns, part, thread);
+        const int64_t total = n_experts_ * width_;
+        const int64_t grain = matmul_grain(n_rows);
+        WorkQueue& queue = step.queues[node_];
+        Columns columns{};
+        int64_t gathered = -1;  // the expert whose columns they are
+        for (Range rows = queue.take(total, team.size(), grain); rows.begin < rows.end;
+             rows = queue.take(total, team.size(), grain)) {
+            while (rows.begin < rows.end) {
+                const int64_t expert = rows.begin / width_;
+                const int64_t end = std::min(rows.end, (expert + 1) * width_);
+                if (expert != gathered) columns = gather(step, expert, n_rows, thread);
+                gathered = expert;
+                const Range part{rows.begin - expert * width_, end - expert * width_};
+                if (columns.n > 0) multiply(step, expert, columns, part, thread);
+                rows.begin = end;
+            }
         }
     }
 
@@ -103,6 +115,7 @@ class ExpertLinear : public Operation {
         }
     }
 
+    int node_;
     RowView in_;
     RowView route_;
     RowView out_;

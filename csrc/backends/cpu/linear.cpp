@@ -4,10 +4,11 @@
 namespace plrt::cpu {
 namespace {
 
-/// y = x · Wᵀ + bias; each thread computes a run of the columns of y.
+/// y = x · Wᵀ + bias; threads take runs of the columns of y.
 class Linear : public Operation {
   public:
-    explicit Linear(const BindContext& c) : in_(input_view(c, 0)), out_(output_view(c)) {
+    explicit Linear(const BindContext& c)
+        : node_(c.index), in_(input_view(c, 0)), out_(output_view(c)) {
         const Node& node = c.node();
         weight_ = c.weights.get(node.weights[0], out_.width, in_.width);
         row_bytes_ = row_bytes(weight_.type, weight_.cols);
@@ -18,8 +19,7 @@ class Linear : public Operation {
     int64_t scratch_bytes(int64_t /*n_rows*/) const override { return kMatmulScratchBytes; }
 
     void run(const StepContext& step, Team& team, int thread) const override {
-        const Range part = split_range(out_.width, thread, team.size(), kMatmulGrain);
-        if (part.begin == part.end || step.rows(out_.rows) == 0) return;
+        if (step.rows(out_.rows) == 0) return;
         MatmulArgs args{};
         args.weights = weight_.data;
         args.weight_row_bytes = row_bytes_;
@@ -30,13 +30,19 @@ class Linear : public Operation {
         args.out = out_.floats(step, 0);
         args.out_stride = out_.bytes_per_row / static_cast<int64_t>(sizeof(float));
         args.bias = bias_.empty() ? nullptr : bias_.data();
-        args.row_begin = part.begin;
-        args.row_end = part.end;
         args.scratch = step.scratch[thread];
-        matmul_(args);
+        WorkQueue& queue = step.queues[node_];
+        const int64_t grain = matmul_grain(args.n_cols);
+        for (Range rows = queue.take(out_.width, team.size(), grain); rows.begin < rows.end;
+             rows = queue.take(out_.width, team.size(), grain)) {
+            args.row_begin = rows.begin;
+            args.row_end = rows.end;
+            matmul_(args);
+        }
     }
 
   private:
+    int node_;
     RowView in_;
     RowView out_;
     Weight weight_;

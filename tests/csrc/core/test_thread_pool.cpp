@@ -1,11 +1,13 @@
 /// Teams of 1 to 16 threads: barriers, errors, nesting, several callers.
 
+#include <algorithm>
 #include <atomic>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "core/thread_pool.h"
+#include "core/work_queue.h"
 #include "testing.h"
 
 namespace plrt::testing {
@@ -32,6 +34,47 @@ const Test split_range_large("split_range: no overflow near the end of int64", [
     const int64_t n = int64_t{1} << 62;
     check(split_range(n, 15, 16, 1).end == n, "end");
     check(split_range(n, 7, 16, 1).end == n / 2, "middle");
+});
+
+const Test queue_gives_all("WorkQueue: every item once, in order, on the grain", [] {
+    for (const int64_t n : {0, 1, 7, 64, 1000}) {
+        for (const int64_t grain : {1, 3, 64}) {
+            for (int n_threads = 1; n_threads <= 17; ++n_threads) {
+                WorkQueue queue;
+                int64_t next = 0;
+                int64_t longest = n;
+                for (int round = 0; round < 2; ++round) {
+                    for (;;) {
+                        const Range run = queue.take(n, n_threads, grain);
+                        if (run.begin == run.end) break;
+                        check(run.begin == next && run.begin % grain == 0, "no gap, on the grain");
+                        check(n_threads == 1 || run.end - run.begin <= std::max(longest, grain),
+                              "no run is longer than one before it");
+                        longest = run.end - run.begin;
+                        next = run.end;
+                    }
+                    check(next == n, "ends at n");
+                    queue.restart();
+                    next = 0;
+                    longest = n;
+                }
+            }
+        }
+    }
+});
+
+const Test queue_shares("WorkQueue: threads never get the same item", [] {
+    constexpr int64_t kItems = 20000;
+    WorkQueue queue;
+    std::vector<std::atomic<int>> n_taken(kItems);
+    run_parallel(8, [&](Team& team, int) {
+        for (;;) {
+            const Range run = queue.take(kItems, team.size());
+            if (run.begin == run.end) return;
+            for (int64_t i = run.begin; i < run.end; ++i) ++n_taken[static_cast<size_t>(i)];
+        }
+    });
+    for (const auto& n : n_taken) check(n == 1, "once");
 });
 
 const Test barriers_hold("run_parallel: nobody passes a barrier early", [] {
