@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -57,17 +57,29 @@ class TargetOptions:
         ),
     ] = None
     n_ctx: Annotated[
-        int, typer.Option("--ctx", metavar="N", help="Tokens of a window of the text.")
-    ] = N_CTX
+        int | None,
+        typer.Option(
+            "--ctx", metavar="N", help="Tokens of a window of the text.", show_default=str(N_CTX)
+        ),
+    ] = None
     limit: Annotated[
-        int, typer.Option("--windows", metavar="N", help="Windows that are read, from the first.")
-    ] = N_WINDOWS
+        int | None,
+        typer.Option(
+            "--windows", metavar="N", help="Windows that are read, from the first.",
+            show_default=str(N_WINDOWS),
+        ),
+    ] = None
 
     def target(self) -> SizeTarget | None:
         """What was asked for, if anything. Raises: ConfigError for impossible values."""
         if self.target_size is None and self.target_bpw is None:
-            if self.text is not None:
-                raise ConfigError("-f TEXT serves --target-size and --target-bpw; give one of them")
+            for option, value in (
+                ("-f TEXT", self.text), ("--ctx", self.n_ctx), ("--windows", self.limit)
+            ):  # fmt: skip
+                if value is not None:
+                    raise ConfigError(
+                        f"{option} serves --target-size and --target-bpw; give one of them"
+                    )
             return None
         if self.target_size is not None and self.target_bpw is not None:
             raise ConfigError("--target-size and --target-bpw: expected one of the two")
@@ -87,7 +99,14 @@ class TargetOptions:
 
         Raises: as `choose_types`.
         """
-        config = build(WindowConfig, self)
+        config = build(
+            WindowConfig,
+            replace(
+                self,
+                n_ctx=N_CTX if self.n_ctx is None else self.n_ctx,
+                limit=N_WINDOWS if self.limit is None else self.limit,
+            ),
+        )
         text = read_text(self.text or "")
         with _progress() as move:
             found = choose_types(

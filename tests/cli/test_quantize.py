@@ -164,7 +164,9 @@ def test_a_target_may_be_tried_dry(
     ("arguments", "words"),
     [
         (("out.gguf", "--target-size", "1MB"), "needs -f TEXT"),
-        (("out.gguf", "q4_0", "-f", "text.txt"), "--target-size"),
+        (("out.gguf", "q4_0", "-f", "text.txt"), "-f TEXT serves --target-size"),
+        (("out.gguf", "q4_0", "--ctx", "64"), "--ctx serves --target-size"),
+        (("out.gguf", "q4_0", "--windows", "2"), "--windows serves --target-size"),
         (("out.gguf", "--target-size", "1MB", "--target-bpw", "4", "-f", "text.txt"), "one of"),
         (("out.gguf", "q4_0", "--target-size", "1MB", "-f", "text.txt"), "no TYPE"),
         (("out.gguf", "--pure", "--target-size", "1MB", "-f", "text.txt"), "--pure"),
