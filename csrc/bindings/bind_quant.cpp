@@ -36,22 +36,22 @@ struct Position {
     bool exists() const { return row != std::numeric_limits<int64_t>::max(); }
 };
 
-/// Quantises all rows up to the first that the type cannot hold, whose position is returned.
-Position quantize_rows(const TensorTypeInfo& type, const float* x, uint8_t* out, int64_t n_rows,
-                       int64_t n_cols, const Guidance& guidance, int n_threads) {
+/// Quantises all rows, or returns the position of the first number that the type cannot hold.
+Position quantize_matrix(const TensorTypeInfo& type, const float* x, uint8_t* out, int64_t n_rows,
+                         int64_t n_cols, const Guidance& guidance, int n_threads) {
     const int64_t stride = row_bytes(type.type, n_cols);
     std::mutex mutex;
     Position first_bad;
     const auto work = [&](int64_t begin, int64_t end) {
-        for (int64_t row = begin; row < end; ++row) {
-            const int64_t col = first_unstorable(type.type, x + row * n_cols, n_cols);
-            if (col >= 0) {
-                const std::lock_guard<std::mutex> lock(mutex);
-                if (row < first_bad.row) first_bad = {row, col};
-                return;
-            }
-            quantize_row(type.type, x + row * n_cols, out + row * stride, n_cols, guidance);
+        const int64_t bad = first_unstorable(type.type, x + begin * n_cols, (end - begin) * n_cols);
+        if (bad >= 0) {
+            const Position position{begin + bad / n_cols, bad % n_cols};
+            const std::lock_guard<std::mutex> lock(mutex);
+            if (position.row < first_bad.row) first_bad = position;
+            return;
         }
+        quantize_rows(type.type, x + begin * n_cols, out + begin * stride, end - begin, n_cols,
+                      guidance);
     };
     parallel_for(n_threads, n_rows, rows_per_grain(n_cols), work);
     return first_bad;
@@ -90,7 +90,7 @@ py::array_t<uint8_t> quantize(const std::string& type_name, const Floats& x, int
     Position bad;
     {
         const ReleasedGil free;
-        bad = quantize_rows(type, source, target, n_rows, n_cols, guidance, n_threads);
+        bad = quantize_matrix(type, source, target, n_rows, n_cols, guidance, n_threads);
     }
     require(!bad.exists(), ErrorKind::kNumerics, "quantize: row ", bad.row, ", column ", bad.col,
             ": expected a finite number within the range of ", type.name, ", found ",

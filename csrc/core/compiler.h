@@ -19,3 +19,9 @@
 #else
 #define PLRT_NOINLINE __attribute__((noinline))
 #endif
+
+/// The function that follows is built for AVX2 (without fused products). It may call nothing that
+/// is not built for every CPU. Not defined where there is no way to say so.
+#if defined(__GNUC__) && defined(__x86_64__)
+#define PLRT_TARGET_AVX2 __attribute__((target("avx2")))
+#endif

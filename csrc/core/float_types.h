@@ -11,13 +11,12 @@ inline float f16_to_f32(uint16_t bits) {
     const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
     const uint32_t exponent = (bits >> 10) & 0x1fu;
     const uint32_t mantissa = bits & 0x3ffu;
-    if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
-    if (exponent != 0) {
-        return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
-    }
-    // Subnormal: mantissa * 2^-24 is exact in float.
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+    // Both ways are gone, so that compilers can convert several at a time.
+    const uint32_t shift = exponent == 0x1f ? 0xffu - 0x1fu : 112u;  // infinities and NaN stay so
+    const uint32_t normal = (exponent + shift) << 23 | mantissa << 13;
+    const float subnormal = static_cast<float>(static_cast<int32_t>(mantissa)) * 0x1p-24f;  // exact
+    const uint32_t magnitude = exponent == 0 ? std::bit_cast<uint32_t>(subnormal) : normal;
+    return std::bit_cast<float>(sign | magnitude);
 }
 
 /// Float to IEEE half, round to nearest even; NaN stays a quiet NaN.

@@ -12,6 +12,7 @@
 #include "core/errors.h"
 #include "core/fork.h"
 #include "core/spin_wait.h"
+#include "core/work_queue.h"
 
 namespace plrt {
 namespace {
@@ -181,9 +182,12 @@ void parallel_for(int n_threads, int64_t n, int64_t grain,
     if (n <= 0) return;
     const int64_t n_units = n / grain + (n % grain != 0);
     const int n_used = static_cast<int>(std::min<int64_t>(n_threads, n_units));
-    run_parallel(n_used, [&](Team& team, int index) {
-        const Range range = split_range(n, index, team.size(), grain);
-        if (range.begin < range.end) work(range.begin, range.end);
+    WorkQueue queue;
+    run_parallel(n_used, [&](Team& team, int) {
+        for (Range range = queue.take(n, team.size(), grain); range.begin < range.end;
+             range = queue.take(n, team.size(), grain)) {
+            work(range.begin, range.end);
+        }
     });
 }
 

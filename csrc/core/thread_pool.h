@@ -35,7 +35,8 @@ class Team {
 /// Throws: Error(kResource) if threads cannot be started, Error(kState) inside another team.
 void run_parallel(int n_threads, const std::function<void(Team&, int)>& work);
 
-/// Runs `work(begin, end)` over `n` items cut by split_range. For work without barriers.
+/// Runs `work(begin, end)` over `n` items in runs that start at multiples of `grain`; threads take
+/// them as they go. For work without barriers.
 void parallel_for(int n_threads, int64_t n, int64_t grain,
                   const std::function<void(int64_t, int64_t)>& work);
 

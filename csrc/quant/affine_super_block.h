@@ -1,11 +1,12 @@
 #pragma once
 /// 256 elements in sub-blocks with integer scales and minima under two f16 scales:
-/// d * scale * code - dmin * min. A Fit as encode_row.h wants it, but for the packing.
+/// d * scale * code - dmin * min. A Fit as encode_rows.h wants it, but for the packing.
 
 #include <algorithm>
 #include <cfloat>
 
 #include "core/blocks.h"
+#include "quant/code_runs.h"
 #include "quant/normalised.h"
 #include "quant/search.h"
 
@@ -15,6 +16,7 @@ namespace plrt {
 template <int MaxCode, int N, int Limit>
 struct AffineSuperBlock {
     static constexpr int kSubBlocks = kSuperBlock / N;
+    static constexpr int kRun = N;
 
     RoundedScale d{};
     RoundedScale dmin{};
@@ -22,14 +24,7 @@ struct AffineSuperBlock {
     int mins[kSubBlocks] = {};
     float error = FLT_MAX;
 
-    int code(int i, float x) const {
-        const Affine fit = affine(i / N);
-        return static_cast<int>(nearest_integer((x + fit.min) * inverse_of(fit.scale), 0, MaxCode));
-    }
-    float value(int i, int code) const {
-        const Affine fit = affine(i / N);
-        return fit.scale * static_cast<float>(code) - fit.min;
-    }
+    AffineRun<MaxCode> run(int s) const { return AffineRun<MaxCode>(affine(s)); }
     void stretch(float factor) {
         d = d.times(factor);
         dmin = dmin.times(factor);

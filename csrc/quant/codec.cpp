@@ -47,10 +47,10 @@ void dequantize_row(TensorType type, const void* blocks, float* out, int64_t n) 
     codec(type).dequantize(blocks, out, n);
 }
 
-void quantize_row(TensorType type, const float* x, void* blocks, int64_t n,
-                  const Guidance& guidance) {
+void quantize_rows(TensorType type, const float* x, void* blocks, int64_t n_rows, int64_t n,
+                   const Guidance& guidance) {
     row_bytes(type, n);  // checks n
-    codec(type).quantize(x, blocks, n, guidance);
+    codec(type).quantize(x, blocks, n_rows, n, guidance);
 }
 
 int64_t first_unstorable(TensorType type, const float* x, int64_t n) {

@@ -13,8 +13,9 @@ void copy_in(const void* blocks, float* out, int64_t n) {
     std::memcpy(out, blocks, static_cast<size_t>(n) * sizeof(float));
 }
 
-void copy_out(const float* x, void* blocks, int64_t n, const Guidance& /*guidance*/) {
-    std::memcpy(blocks, x, static_cast<size_t>(n) * sizeof(float));
+void copy_out(const float* x, void* blocks, int64_t n_rows, int64_t n,
+              const Guidance& /*guidance*/) {
+    std::memcpy(blocks, x, static_cast<size_t>(n_rows * n) * sizeof(float));
 }
 
 void decode_f16(const uint16_t& bits, float* out) {
@@ -25,9 +26,10 @@ void decode_bf16(const uint16_t& bits, float* out) {
 }
 
 template <uint16_t (*Round)(float)>
-void round_row(const float* x, void* blocks, int64_t n, const Guidance& /*guidance*/) {
+void round_rows(const float* x, void* blocks, int64_t n_rows, int64_t n,
+                const Guidance& /*guidance*/) {
     auto* target = static_cast<uint8_t*>(blocks);
-    for (int64_t i = 0; i < n; ++i, target += sizeof(uint16_t)) {
+    for (int64_t i = 0; i < n_rows * n; ++i, target += sizeof(uint16_t)) {
         const uint16_t bits = Round(x[i]);
         std::memcpy(target, &bits, sizeof(bits));
     }
@@ -36,7 +38,7 @@ void round_row(const float* x, void* blocks, int64_t n, const Guidance& /*guidan
 }  // namespace
 
 const RowCodec kF32Codec{copy_in, copy_out};
-const RowCodec kF16Codec{decode_row<uint16_t, 1, decode_f16>, round_row<f32_to_f16>};
-const RowCodec kBF16Codec{decode_row<uint16_t, 1, decode_bf16>, round_row<f32_to_bf16>};
+const RowCodec kF16Codec{decode_row<uint16_t, 1, decode_f16>, round_rows<f32_to_f16>};
+const RowCodec kBF16Codec{decode_row<uint16_t, 1, decode_bf16>, round_rows<f32_to_bf16>};
 
 }  // namespace plrt

@@ -31,16 +31,16 @@ void weigh(const float* x, const float* importance, float* w) {
         std::fill_n(w, N, 1.0f);
         return;
     }
-    Terms<N> squares;
-    for (int i = 0; i < N; ++i) squares.at[i] = x[i] * x[i];
+    Lanes squares{};
+    for (int i = 0; i < N; i += kLanes) squares = squares + Lanes::of(x + i) * Lanes::of(x + i);
     const float mean = squares.total() / N;
-    const float largest = *std::max_element(importance, importance + N);
+    const float largest = bounds<N>(importance).high;
     // Inputs that a text never showed still count a little.
     const float least = 1e-4f * largest;
     const float unit = largest > 0.0f ? 1.0f / largest : 1.0f;
     for (int i = 0; i < N; ++i) {
         const float seen = largest > 0.0f ? std::max(importance[i], least) * unit : 1.0f;
-        w[i] = seen * std::sqrt(mean + squares.at[i]);
+        w[i] = seen * std::sqrt(mean + x[i] * x[i]);
     }
 }
 

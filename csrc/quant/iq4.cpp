@@ -5,7 +5,7 @@
 #include "core/blocks.h"
 #include "core/float_types.h"
 #include "quant/decode_row.h"
-#include "quant/encode_row.h"
+#include "quant/encode_rows.h"
 #include "quant/row_codecs.h"
 #include "quant/small_block_fits.h"
 #include "quant/symmetric_super_block.h"
@@ -46,9 +46,22 @@ struct Iq4Codes {
         return static_cast<size_t>(static_cast<int>(bounded * 2.0f + 254.0f));
     }
 
+    static Lanes nearest(Lanes value) {
+        uint8_t codes[kLanes];
+        return nearest(value, codes);
+    }
+    static Lanes nearest(Lanes value, uint8_t* codes) {
+        float values[kLanes];
+        value.store(values);
+        for (int i = 0; i < kLanes; ++i) {
+            const size_t at = index(values[i]);
+            values[i] = kNearest.value[at];
+            codes[i] = kNearest.code[at];
+        }
+        return Lanes::of(values);
+    }
     static float nearest(float value) { return kNearest.value[index(value)]; }
     static int code(float value) { return kNearest.code[index(value)]; }
-    static float value(int code) { return kIq4Values[code]; }
 };
 
 void decode_nl(const BlockIQ4_NL& block, float* out) {
@@ -117,8 +130,8 @@ struct IQ4_XSFormat {
 }  // namespace
 
 const RowCodec kIQ4_NLCodec{decode_row<BlockIQ4_NL, kSmallBlock, decode_nl>,
-                            encode_row<IQ4_NLFormat>};
+                            encode_rows<IQ4_NLFormat>};
 const RowCodec kIQ4_XSCodec{decode_row<BlockIQ4_XS, kSuperBlock, decode_xs>,
-                            encode_row<IQ4_XSFormat>};
+                            encode_rows<IQ4_XSFormat>};
 
 }  // namespace plrt

@@ -4,7 +4,7 @@
 #include "core/float_types.h"
 #include "quant/affine_super_block.h"
 #include "quant/decode_row.h"
-#include "quant/encode_row.h"
+#include "quant/encode_rows.h"
 #include "quant/row_codecs.h"
 
 namespace plrt {
@@ -67,47 +67,21 @@ void pack_scales_mins(const int* scales, const int* mins, uint8_t* packed) {
     }
 }
 
-void decode_q4_k(const BlockQ4_K& block, float* out) {
-    const float d = f16_to_f32(block.d);
-    const float dmin = f16_to_f32(block.dmin);
-    for (int s = 0; s < 8; ++s) {
-        int scale_code = 0;
-        int min_code = 0;
-        unpack_scale_min(block.scales, s, scale_code, min_code);
-        const float scale = d * static_cast<float>(scale_code);
-        const float min = dmin * static_cast<float>(min_code);
-        const uint8_t* qs = block.qs + 32 * (s / 2);
-        const int shift = 4 * (s % 2);
-        for (int i = 0; i < 32; ++i) {
-            out[32 * s + i] = scale * static_cast<float>((qs[i] >> shift) & 15) - min;
-        }
-    }
+/// Bit 4 of code i of sub-block s, which only Q5_K has.
+int fifth_bit(const BlockQ4_K& /*block*/, int /*s*/, int /*i*/) {
+    return 0;
+}
+int fifth_bit(const BlockQ5_K& block, int s, int i) {
+    return (block.qh[i] >> s) & 1;
+}
+void put_fifth_bit(int /*bit*/, int /*s*/, int /*i*/, BlockQ4_K& /*block*/) {}
+void put_fifth_bit(int bit, int s, int i, BlockQ5_K& block) {
+    block.qh[i] = static_cast<uint8_t>(block.qh[i] | bit << s);
 }
 
-struct Q4_KFormat {
-    using Block = BlockQ4_K;
-    static constexpr int kElements = kSuperBlock;
-
-    struct Fit : AffineSuperBlock<15, 32, 63> {
-        static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
-            return {best(in, w, -1.0f, 0.2f, 10)};
-        }
-        void pack(const uint8_t* codes, BlockQ4_K& block) const {
-            block.d = d.bits;
-            block.dmin = dmin.bits;
-            pack_scales_mins(scales, mins, block.scales);
-            for (int s = 0; s < 8; ++s) {
-                uint8_t* qs = block.qs + 32 * (s / 2);
-                const int shift = 4 * (s % 2);
-                for (int i = 0; i < 32; ++i) {
-                    qs[i] = static_cast<uint8_t>(qs[i] | codes[32 * s + i] << shift);
-                }
-            }
-        }
-    };
-};
-
-void decode_q5_k(const BlockQ5_K& block, float* out) {
+/// Q4_K and Q5_K.
+template <class Block>
+void decode_nibbles(const Block& block, float* out) {
     const float d = f16_to_f32(block.d);
     const float dmin = f16_to_f32(block.dmin);
     for (int s = 0; s < 8; ++s) {
@@ -119,41 +93,58 @@ void decode_q5_k(const BlockQ5_K& block, float* out) {
         const uint8_t* qs = block.qs + 32 * (s / 2);
         const int shift = 4 * (s % 2);
         for (int i = 0; i < 32; ++i) {
-            const int code = ((qs[i] >> shift) & 15) | ((block.qh[i] >> s) & 1) << 4;
+            const int code = ((qs[i] >> shift) & 15) | fifth_bit(block, s, i) << 4;
             out[32 * s + i] = scale * static_cast<float>(code) - min;
         }
     }
 }
 
+template <class Block, int MaxCode>
+struct NibbleFit : AffineSuperBlock<MaxCode, 32, 63> {
+    void pack(const uint8_t* codes, Block& block) const {
+        block.d = this->d.bits;
+        block.dmin = this->dmin.bits;
+        pack_scales_mins(this->scales, this->mins, block.scales);
+        for (int s = 0; s < 8; ++s) {
+            uint8_t* qs = block.qs + 32 * (s / 2);
+            const int shift = 4 * (s % 2);
+            for (int i = 0; i < 32; ++i) {
+                const int code = codes[32 * s + i];
+                qs[i] = static_cast<uint8_t>(qs[i] | (code & 15) << shift);
+                put_fifth_bit(code >> 4, s, i, block);
+            }
+        }
+    }
+};
+
+struct Q4_KFormat {
+    using Block = BlockQ4_K;
+    static constexpr int kElements = kSuperBlock;
+
+    struct Fit : NibbleFit<BlockQ4_K, 15> {
+        static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
+            return {{best(in, w, -1.0f, 0.2f, 10)}};
+        }
+    };
+};
+
 struct Q5_KFormat {
     using Block = BlockQ5_K;
     static constexpr int kElements = kSuperBlock;
 
-    struct Fit : AffineSuperBlock<31, 32, 63> {
+    struct Fit : NibbleFit<BlockQ5_K, 31> {
         static Fit search(const Normalised<kSuperBlock>& in, const float* w) {
-            return {best(in, w, -0.5f, 0.2f, 8)};
-        }
-        void pack(const uint8_t* codes, BlockQ5_K& block) const {
-            block.d = d.bits;
-            block.dmin = dmin.bits;
-            pack_scales_mins(scales, mins, block.scales);
-            for (int s = 0; s < 8; ++s) {
-                uint8_t* qs = block.qs + 32 * (s / 2);
-                const int shift = 4 * (s % 2);
-                for (int i = 0; i < 32; ++i) {
-                    const int code = codes[32 * s + i];
-                    qs[i] = static_cast<uint8_t>(qs[i] | (code & 15) << shift);
-                    block.qh[i] = static_cast<uint8_t>(block.qh[i] | (code >> 4) << s);
-                }
-            }
+            return {{best(in, w, -0.5f, 0.2f, 8)}};
         }
     };
 };
 
 }  // namespace
 
-const RowCodec kQ2_KCodec{decode_row<BlockQ2_K, kSuperBlock, decode_q2_k>, encode_row<Q2_KFormat>};
-const RowCodec kQ4_KCodec{decode_row<BlockQ4_K, kSuperBlock, decode_q4_k>, encode_row<Q4_KFormat>};
-const RowCodec kQ5_KCodec{decode_row<BlockQ5_K, kSuperBlock, decode_q5_k>, encode_row<Q5_KFormat>};
+const RowCodec kQ2_KCodec{decode_row<BlockQ2_K, kSuperBlock, decode_q2_k>, encode_rows<Q2_KFormat>};
+const RowCodec kQ4_KCodec{decode_row<BlockQ4_K, kSuperBlock, decode_nibbles<BlockQ4_K>>,
+                          encode_rows<Q4_KFormat>};
+const RowCodec kQ5_KCodec{decode_row<BlockQ5_K, kSuperBlock, decode_nibbles<BlockQ5_K>>,
+                          encode_rows<Q5_KFormat>};
 
 }  // namespace plrt

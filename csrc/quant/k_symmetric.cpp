@@ -3,7 +3,7 @@
 #include "core/blocks.h"
 #include "core/float_types.h"
 #include "quant/decode_row.h"
-#include "quant/encode_row.h"
+#include "quant/encode_rows.h"
 #include "quant/row_codecs.h"
 #include "quant/symmetric_super_block.h"
 
@@ -106,7 +106,7 @@ struct Q6_KFormat {
 
 }  // namespace
 
-const RowCodec kQ3_KCodec{decode_row<BlockQ3_K, kSuperBlock, decode_q3_k>, encode_row<Q3_KFormat>};
-const RowCodec kQ6_KCodec{decode_row<BlockQ6_K, kSuperBlock, decode_q6_k>, encode_row<Q6_KFormat>};
+const RowCodec kQ3_KCodec{decode_row<BlockQ3_K, kSuperBlock, decode_q3_k>, encode_rows<Q3_KFormat>};
+const RowCodec kQ6_KCodec{decode_row<BlockQ6_K, kSuperBlock, decode_q6_k>, encode_rows<Q6_KFormat>};
 
 }  // namespace plrt

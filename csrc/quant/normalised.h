@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/float_types.h"
+#include "quant/lanes.h"
 
 namespace plrt {
 
@@ -46,8 +47,7 @@ struct Normalised {
     bool is_zero;  // every element is nearer to zero than the smallest f16 is
 
     explicit Normalised(const float* block) {
-        float largest = 0.0f;
-        for (int i = 0; i < N; ++i) largest = std::max(largest, std::fabs(block[i]));
+        const float largest = std::fabs(signed_max<N>(block));
         is_zero = largest < 0x1p-25f;
         const int exponent = static_cast<int>(std::bit_cast<uint32_t>(largest) >> 23) - 127;
         unit = std::ldexp(1.0f, std::clamp(exponent, -25, 126));

@@ -8,11 +8,12 @@
 namespace plrt {
 
 using DequantizeRow = void (*)(const void* blocks, float* out, int64_t n);
-using QuantizeRow = void (*)(const float* x, void* blocks, int64_t n, const Guidance& guidance);
+using QuantizeRows = void (*)(const float* x, void* blocks, int64_t n_rows, int64_t n,
+                              const Guidance& guidance);
 
 struct RowCodec {
     DequantizeRow dequantize;
-    QuantizeRow quantize;
+    QuantizeRows quantize;
 };
 
 // float.cpp

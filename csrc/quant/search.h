@@ -4,39 +4,29 @@
 ///
 /// For a given scale the nearest code is best whatever the weights, so the search runs over scales
 /// only: try a range of inverse scales, solve for the scale that fits the codes each gives, and
-/// repeat from the best one. Sums run in kLanes fixed lanes, so every compiler and CPU writes the
-/// same file.
+/// repeat from the best one.
 
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <cstdint>
+
+#include "quant/lanes.h"
 
 namespace plrt {
 
 static_assert(FLT_EVAL_METHOD == 0, "rounding by addition needs plain float arithmetic");
-
-inline constexpr int kLanes = 4;
-
-/// N numbers to add up. Filling an array first and adding in fixed lanes lets compilers use vector
-/// instructions without the freedom to reorder sums.
-template <int N>
-struct Terms {
-    float at[N];
-
-    float total() const {
-        float lane[kLanes] = {};
-        for (int i = 0; i < N; i += kLanes) {
-            for (int l = 0; l < kLanes; ++l) lane[l] += at[i + l];
-        }
-        return (lane[0] + lane[2]) + (lane[1] + lane[3]);
-    }
-};
 
 /// Nearest integer in [low, high], ties to even, as a float; NaN gives `low`. The bounds must be
 /// small: adding 1.5 * 2^23 leaves no room for a fraction.
 inline float nearest_integer(float value, float low, float high) {
     const float bounded = std::min(high, std::max(low, value));
     return (bounded + 12582912.0f) - 12582912.0f;
+}
+inline Lanes nearest_integer(Lanes value, float low, float high) {
+    const Lanes bounded = smaller(larger(value, Lanes::all(low)), Lanes::all(high));
+    const Lanes shift = Lanes::all(12582912.0f);
+    return (bounded + shift) - shift;
 }
 
 /// 1 / scale, or 0 for scale 0.
@@ -48,20 +38,20 @@ inline float inverse_of(float scale) {
 template <int Low, int High>
 struct IntegerCodes {
     static constexpr float kLow = Low;  // value of largest magnitude
+    static Lanes nearest(Lanes value) { return nearest_integer(value, Low, High); }
+    /// The same, and their codes.
+    static Lanes nearest(Lanes value, uint8_t* codes) {
+        const Lanes found = nearest(value);
+        float values[kLanes];
+        found.store(values);
+        for (int i = 0; i < kLanes; ++i) {
+            codes[i] = static_cast<uint8_t>(static_cast<int>(values[i]) - Low);
+        }
+        return found;
+    }
     static float nearest(float value) { return nearest_integer(value, Low, High); }
     static int code(float value) { return static_cast<int>(nearest(value)) - Low; }
-    static float value(int code) { return static_cast<float>(code + Low); }
 };
-
-/// Element of the largest magnitude, with its sign.
-template <int N>
-float signed_max(const float* x) {
-    float largest = 0.0f;
-    for (int i = 0; i < N; ++i) {
-        if (std::fabs(x[i]) > std::fabs(largest)) largest = x[i];
-    }
-    return largest;
-}
 
 /// Sums over one sub-block for the codes q that an inverse scale gives.
 struct SymmetricSums {
@@ -75,13 +65,15 @@ struct SymmetricSums {
 
 template <class Codes, int N>
 SymmetricSums symmetric_sums(const float* x, const float* w, float inverse) {
-    Terms<N> xq;
-    Terms<N> qq;
-    for (int i = 0; i < N; ++i) {
-        const float q = Codes::nearest(x[i] * inverse);
-        const float wq = w[i] * q;
-        xq.at[i] = wq * x[i];
-        qq.at[i] = wq * q;
+    const Lanes factor = Lanes::all(inverse);
+    Lanes xq{};
+    Lanes qq{};
+    for (int i = 0; i < N; i += kLanes) {
+        const Lanes xs = Lanes::of(x + i);
+        const Lanes q = Codes::nearest(xs * factor);
+        const Lanes wq = Lanes::of(w + i) * q;
+        xq = xq + wq * xs;
+        qq = qq + wq * q;
     }
     return {xq.total(), qq.total()};
 }
@@ -89,11 +81,13 @@ SymmetricSums symmetric_sums(const float* x, const float* w, float inverse) {
 /// Sum of w * (x - scale * q)^2 for the nearest codes q.
 template <class Codes, int N>
 float symmetric_error(const float* x, const float* w, float scale) {
-    const float inverse = inverse_of(scale);
-    Terms<N> error;
-    for (int i = 0; i < N; ++i) {
-        const float e = x[i] - scale * Codes::nearest(x[i] * inverse);
-        error.at[i] = w[i] * e * e;
+    const Lanes factor = Lanes::all(scale);
+    const Lanes inverse = Lanes::all(inverse_of(scale));
+    Lanes error{};
+    for (int i = 0; i < N; i += kLanes) {
+        const Lanes xs = Lanes::of(x + i);
+        const Lanes e = xs - factor * Codes::nearest(xs * inverse);
+        error = error + Lanes::of(w + i) * e * e;
     }
     return error.total();
 }
@@ -154,10 +148,11 @@ struct AffineSums {
 /// The sums that do not depend on the codes.
 template <int N>
 AffineSums weight_sums(const float* x, const float* w) {
-    Terms<N> sn, sx;
-    for (int i = 0; i < N; ++i) {
-        sn.at[i] = w[i];
-        sx.at[i] = w[i] * x[i];
+    Lanes sn{}, sx{};
+    for (int i = 0; i < N; i += kLanes) {
+        const Lanes ws = Lanes::of(w + i);
+        sn = sn + ws;
+        sx = sx + ws * Lanes::of(x + i);
     }
     return {.n = sn.total(), .x = sx.total()};
 }
@@ -165,13 +160,16 @@ AffineSums weight_sums(const float* x, const float* w) {
 /// `sums` with those that depend on the codes of a given inverse scale and min.
 template <int MaxCode, int N>
 AffineSums affine_sums(AffineSums sums, const float* x, const float* w, float inverse, float min) {
-    Terms<N> sq, sqq, sxq;
-    for (int i = 0; i < N; ++i) {
-        const float q = nearest_integer((x[i] + min) * inverse, 0, MaxCode);
-        const float wq = w[i] * q;
-        sq.at[i] = wq;
-        sqq.at[i] = wq * q;
-        sxq.at[i] = wq * x[i];
+    const Lanes shift = Lanes::all(min);
+    const Lanes factor = Lanes::all(inverse);
+    Lanes sq{}, sqq{}, sxq{};
+    for (int i = 0; i < N; i += kLanes) {
+        const Lanes xs = Lanes::of(x + i);
+        const Lanes q = nearest_integer((xs + shift) * factor, 0, MaxCode);
+        const Lanes wq = Lanes::of(w + i) * q;
+        sq = sq + wq;
+        sqq = sqq + wq * q;
+        sxq = sxq + wq * xs;
     }
     sums.q = sq.total();
     sums.qq = sqq.total();
@@ -182,12 +180,15 @@ AffineSums affine_sums(AffineSums sums, const float* x, const float* w, float in
 /// Sum of w * (x - (scale * q - min))^2 for the nearest codes q.
 template <int MaxCode, int N>
 float affine_error(const float* x, const float* w, const Affine& fit) {
-    const float inverse = inverse_of(fit.scale);
-    Terms<N> error;
-    for (int i = 0; i < N; ++i) {
-        const float q = nearest_integer((x[i] + fit.min) * inverse, 0, MaxCode);
-        const float e = x[i] - (fit.scale * q - fit.min);
-        error.at[i] = w[i] * e * e;
+    const Lanes scale = Lanes::all(fit.scale);
+    const Lanes min = Lanes::all(fit.min);
+    const Lanes inverse = Lanes::all(inverse_of(fit.scale));
+    Lanes error{};
+    for (int i = 0; i < N; i += kLanes) {
+        const Lanes xs = Lanes::of(x + i);
+        const Lanes q = nearest_integer((xs + min) * inverse, 0, MaxCode);
+        const Lanes e = xs - (scale * q - min);
+        error = error + Lanes::of(w + i) * e * e;
     }
     return error.total();
 }
@@ -198,8 +199,7 @@ float affine_error(const float* x, const float* w, const Affine& fit) {
 template <int MaxCode, int N>
 Affine best_affine(const float* x, const float* w, float first_step, float step, int n_steps,
                    bool min_sign) {
-    float low = *std::min_element(x, x + N);
-    const float high = *std::max_element(x, x + N);
+    auto [low, high] = bounds<N>(x);
     if (min_sign) low = std::min(low, 0.0f);
     if (high <= low) return {0.0f, -low};
     Affine best{0.0f, -low};

@@ -1,8 +1,9 @@
 #pragma once
-/// 32 elements under one f16 scale, or one and a minimum: Fits as encode_row.h wants them, but for
+/// 32 elements under one f16 scale, or one and a minimum: Fits as encode_rows.h wants them, but for
 /// the packing.
 
 #include "core/blocks.h"
+#include "quant/code_runs.h"
 #include "quant/normalised.h"
 #include "quant/search.h"
 
@@ -11,10 +12,11 @@ namespace plrt {
 /// d * value of a code. Codes: as IntegerCodes.
 template <class Codes>
 struct SymmetricBlock {
+    static constexpr int kRun = kSmallBlock;
+
     RoundedScale d{};
 
-    int code(int /*i*/, float x) const { return Codes::code(x * inverse_of(d.value)); }
-    float value(int /*i*/, int code) const { return d.value * Codes::value(code); }
+    SymmetricRun<Codes> run(int /*r*/) const { return SymmetricRun<Codes>(d.value); }
     void stretch(float factor) { d = d.times(factor); }
 
   protected:
@@ -28,13 +30,12 @@ struct SymmetricBlock {
 /// d * code + m, codes 0 … MaxCode.
 template <int MaxCode>
 struct AffineBlock {
+    static constexpr int kRun = kSmallBlock;
+
     RoundedScale d{};
     RoundedScale m{};
 
-    int code(int /*i*/, float x) const {
-        return static_cast<int>(nearest_integer((x - m.value) * inverse_of(d.value), 0, MaxCode));
-    }
-    float value(int /*i*/, int code) const { return d.value * static_cast<float>(code) + m.value; }
+    AffineRun<MaxCode> run(int /*r*/) const { return AffineRun<MaxCode>({d.value, -m.value}); }
     void stretch(float factor) {
         d = d.times(factor);
         m = m.times(factor);

@@ -7,7 +7,7 @@
 #include "core/blocks.h"
 #include "core/float_types.h"
 #include "quant/decode_row.h"
-#include "quant/encode_row.h"
+#include "quant/encode_rows.h"
 #include "quant/row_codecs.h"
 #include "quant/small_block_fits.h"
 
@@ -89,7 +89,7 @@ struct Q4_1Format {
 
     struct Fit : AffineBlock<15> {
         static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
-            return {best(in, w, -0.5f, 0.2f, 8)};
+            return {best(in, w, -0.4f, 0.25f, 5)};
         }
         void pack(const uint8_t* codes, BlockQ4_1& block) const {
             block.d = d.bits;
@@ -135,7 +135,7 @@ struct Q5_1Format {
 
     struct Fit : AffineBlock<31> {
         static Fit search(const Normalised<kSmallBlock>& in, const float* w) {
-            return {best(in, w, -0.5f, 0.2f, 8)};
+            return {best(in, w, -0.4f, 0.25f, 5)};
         }
         void pack(const uint8_t* codes, BlockQ5_1& block) const {
             block.d = d.bits;
@@ -174,9 +174,10 @@ void encode_q8_0(const float* x, BlockQ8_0& block) {
 }
 
 /// Without guidance: codes this fine leave nothing for it to do.
-void encode_row_q8_0(const float* x, void* blocks, int64_t n, const Guidance& /*guidance*/) {
+void encode_rows_q8_0(const float* x, void* blocks, int64_t n_rows, int64_t n,
+                      const Guidance& /*guidance*/) {
     auto* target = static_cast<uint8_t*>(blocks);
-    for (int64_t i = 0; i < n; i += kSmallBlock, target += sizeof(BlockQ8_0)) {
+    for (int64_t i = 0; i < n_rows * n; i += kSmallBlock, target += sizeof(BlockQ8_0)) {
         BlockQ8_0 block{};
         encode_q8_0(x + i, block);
         std::memcpy(target, &block, sizeof(block));
@@ -185,10 +186,10 @@ void encode_row_q8_0(const float* x, void* blocks, int64_t n, const Guidance& /*
 
 }  // namespace
 
-const RowCodec kQ4_0Codec{decode_row<BlockQ4_0, kSmallBlock, decode_q4_0>, encode_row<Q4_0Format>};
-const RowCodec kQ4_1Codec{decode_row<BlockQ4_1, kSmallBlock, decode_q4_1>, encode_row<Q4_1Format>};
-const RowCodec kQ5_0Codec{decode_row<BlockQ5_0, kSmallBlock, decode_q5_0>, encode_row<Q5_0Format>};
-const RowCodec kQ5_1Codec{decode_row<BlockQ5_1, kSmallBlock, decode_q5_1>, encode_row<Q5_1Format>};
-const RowCodec kQ8_0Codec{decode_row<BlockQ8_0, kSmallBlock, decode_q8_0>, encode_row_q8_0};
+const RowCodec kQ4_0Codec{decode_row<BlockQ4_0, kSmallBlock, decode_q4_0>, encode_rows<Q4_0Format>};
+const RowCodec kQ4_1Codec{decode_row<BlockQ4_1, kSmallBlock, decode_q4_1>, encode_rows<Q4_1Format>};
+const RowCodec kQ5_0Codec{decode_row<BlockQ5_0, kSmallBlock, decode_q5_0>, encode_rows<Q5_0Format>};
+const RowCodec kQ5_1Codec{decode_row<BlockQ5_1, kSmallBlock, decode_q5_1>, encode_rows<Q5_1Format>};
+const RowCodec kQ8_0Codec{decode_row<BlockQ8_0, kSmallBlock, decode_q8_0>, encode_rows_q8_0};
 
 }  // namespace plrt

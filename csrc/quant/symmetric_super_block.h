@@ -1,11 +1,12 @@
 #pragma once
 /// 256 elements in sub-blocks with signed integer scales under one f16 scale: d * scale * code.
-/// A Fit as encode_row.h wants it, but for the packing.
+/// A Fit as encode_rows.h wants it, but for the packing.
 
 #include <algorithm>
 #include <cfloat>
 
 #include "core/blocks.h"
+#include "quant/code_runs.h"
 #include "quant/normalised.h"
 #include "quant/search.h"
 
@@ -16,13 +17,13 @@ namespace plrt {
 template <class Codes, int N, int Limit>
 struct SymmetricSuperBlock {
     static constexpr int kSubBlocks = kSuperBlock / N;
+    static constexpr int kRun = N;
 
     RoundedScale d{};
     int scales[kSubBlocks] = {};
     float error = FLT_MAX;
 
-    int code(int i, float x) const { return Codes::code(x * inverse_of(scale(i / N))); }
-    float value(int i, int code) const { return scale(i / N) * Codes::value(code); }
+    SymmetricRun<Codes> run(int s) const { return SymmetricRun<Codes>(scale(s)); }
     void stretch(float factor) { d = d.times(factor); }
 
   protected:

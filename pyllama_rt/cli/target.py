@@ -65,7 +65,9 @@ class TargetOptions:
     limit: Annotated[
         int | None,
         typer.Option(
-            "--windows", metavar="N", help="Windows that are read, from the first.",
+            "--windows",
+            metavar="N",
+            help="Windows that are read, from the first.",
             show_default=str(N_WINDOWS),
         ),
     ] = None

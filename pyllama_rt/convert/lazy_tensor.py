@@ -110,20 +110,25 @@ class LazyTensor:
         if self.type.name not in WEIGHT_TYPES:
             return chunk  # tables of integers and the like are carried along as they are
         values = dequantize(chunk, self.type.name, (len(chunk), width))
+        if self.added:
+            values = values + np.float32(self.added)
+        elif target == self.type:
+            self._largest(values)
+            return chunk
+        try:
+            return quantize(values, target.name, guidance=guidance, n_threads=n_threads)
+        except NumericsError:
+            raise NumericsError(
+                f"{self.source}: weights up to {self._largest(values):g} do not fit {target.name}; "
+                "choose f32 or bf16"
+            ) from None
+
+    def _largest(self, values: NDArray[np.float32]) -> float:
+        """The largest magnitude. Raises: NumericsError if a weight is not finite."""
         low, high = float(values.min()), float(values.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise NumericsError(
                 f"{self.source}: expected finite weights, found NaN or infinity; the checkpoint is "
                 "broken, fetch or export it again"
             )
-        if self.added:
-            values = values + np.float32(self.added)
-        elif target == self.type:
-            return chunk
-        try:
-            return quantize(values, target.name, guidance=guidance, n_threads=n_threads)
-        except NumericsError:
-            raise NumericsError(
-                f"{self.source}: weights up to {max(-low, high):g} do not fit {target.name}; "
-                "choose f32 or bf16"
-            ) from None
+        return max(-low, high)

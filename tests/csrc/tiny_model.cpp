@@ -96,7 +96,7 @@ void MemoryWeights::add(const std::string& name, TensorType type, int64_t rows, 
                         const std::vector<float>& values) {
     uint8_t* data = allocate(name, type, rows, cols);
     for (int64_t r = 0; r < rows; ++r) {
-        quantize_row(type, values.data() + r * cols, data + r * row_bytes(type, cols), cols);
+        quantize_rows(type, values.data() + r * cols, data + r * row_bytes(type, cols), 1, cols);
     }
 }
 

@@ -35,7 +35,7 @@ struct Matmul {
         weights = std::make_unique<uint8_t[]>(static_cast<size_t>(rows * bytes));
         const auto values = normal(rows * k, 1);
         for (int64_t r = 0; r < rows; ++r) {
-            quantize_row(type, values.data() + r * k, weights.get() + r * bytes, k);
+            quantize_rows(type, values.data() + r * k, weights.get() + r * bytes, 1, k);
         }
         x = normal(cols * k, 2);
         bias = normal(rows, 3);

@@ -29,7 +29,7 @@ class OddBytes {
 std::vector<float> round_trip(TensorType type, const std::vector<float>& x) {
     const auto n = static_cast<int64_t>(x.size());
     OddBytes blocks(row_bytes(type, n));
-    quantize_row(type, x.data(), blocks.data(), n);
+    quantize_rows(type, x.data(), blocks.data(), 1, n);
     std::vector<float> y(x.size());
     dequantize_row(type, blocks.data(), y.data(), n);
     return y;
@@ -142,7 +142,7 @@ const Test broken_rows_are_refused("codec: rows of broken blocks are refused", [
     std::vector<float> x(48);
     std::vector<uint8_t> blocks(400);
     check_throws(ErrorKind::kShape,
-                 [&] { quantize_row(TensorType::kQ4_0, x.data(), blocks.data(), 48); });
+                 [&] { quantize_rows(TensorType::kQ4_0, x.data(), blocks.data(), 1, 48); });
     check_throws(ErrorKind::kShape,
                  [&] { dequantize_row(TensorType::kQ4_K, blocks.data(), x.data(), 32); });
     check_throws(ErrorKind::kUnsupported,

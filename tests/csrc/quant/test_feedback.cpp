@@ -89,7 +89,8 @@ const Test odd_inputs("feedback: no inputs at all, and cosines that contradict e
         squares.assign(kN, size);
         const Feedback feedback(squares.data(), cosines.data(), kN, 1);
         std::vector<uint8_t> blocks(static_cast<size_t>(row_bytes(TensorType::kQ4_K, kN)));
-        quantize_row(TensorType::kQ4_K, x.data(), blocks.data(), kN, {squares.data(), &feedback});
+        quantize_rows(TensorType::kQ4_K, x.data(), blocks.data(), 1, kN,
+                      {squares.data(), &feedback});
         std::vector<float> y(kN);
         dequantize_row(TensorType::kQ4_K, blocks.data(), y.data(), kN);
         for (const float value : y) check(std::fabs(value) < 2.0f, "decoded numbers stay small");

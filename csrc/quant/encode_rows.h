@@ -1,12 +1,12 @@
 #pragma once
-/// A row to blocks of one format, a window of 256 columns at a time: scales for every block, a code
+/// Rows to blocks of one format, a window of 256 columns at a time: scales for every block, a code
 /// for every element, then the scales once more.
 ///
 /// A format names its Block, the number of its elements, and its Fit: the scales of one block, with
 ///
 ///     static Fit search(const Normalised<kElements>& in, const float* w);
-///     int code(int i, float x) const;      // nearest code of element i
-///     float value(int i, int code) const;  // what it stands for
+///     static constexpr int kRun;           // elements that share a scale
+///     auto run(int r) const;               // their SymmetricRun or AffineRun (code_runs.h)
 ///     void stretch(float factor);          // multiplies the scales that are stored as f16
 ///     void pack(const uint8_t* codes, Block& block) const;
 ///
@@ -18,6 +18,7 @@
 
 #include "quant/guidance.h"
 #include "quant/normalised.h"
+#include "quant/spread.h"
 
 namespace plrt {
 
@@ -37,54 +38,53 @@ class WindowEncoder {
             float* w = weights_ + b * kElements;
             const int first = b * kElements;
             weigh<kElements>(in.x, importance == nullptr ? nullptr : importance + first, w);
-            fits_[b] = Format::Fit::search(in, w);
+            fits_[b] = Fit::search(in, w);
         }
     }
 
     /// Every element to its nearest code.
     void round() {
         for (int b = 0; b < n_ / kElements; ++b) {
-            double wanted = 0.0;
-            double found = 0.0;
-            const float inverse = 1.0f / units_[b];
-            for (int i = 0; i < kElements; ++i) {
+            const Lanes inverse = Lanes::all(1.0f / units_[b]);
+            Lanes wanted{};
+            Lanes found{};
+            for (int i = 0; i < kElements; i += kLanes) {
                 const int at = b * kElements + i;
-                const float x = x_[at] * inverse;
-                const int code = fits_[b].code(i, x);
-                codes_[at] = static_cast<uint8_t>(code);
-                const double wx = static_cast<double>(weights_[at]) * x;
-                wanted += wx * x;
-                found += wx * fits_[b].value(i, code);
+                const Lanes x = Lanes::of(x_ + at) * inverse;
+                const Lanes wx = Lanes::of(weights_ + at) * x;
+                wanted = wanted + wx * x;
+                found = found + wx * fits_[b].run(i / kRun).round(x, codes_ + at);
             }
-            fits_[b].stretch(stretch_factor(wanted, found));
+            fits_[b].stretch(stretch_factor(wanted.total(), found.total()));
         }
     }
 
     /// The same, where each element takes over what the ones before it left.
     void round(const Feedback::Window& feedback) {
-        constexpr int kStep = 16;  // whole vectors; U is 0 up to the diagonal
+        static const SpreadFunction spread = spread_function();
+        constexpr int kStep = 16;  // whole vectors
         const Normalised<Feedback::kWindow> in = whole_window();
-        float left[Feedback::kWindow] = {};    // of what came before, at each element
-        float output[Feedback::kWindow] = {};  // of the row itself
+        alignas(64) float left[Feedback::kWindow] = {};    // of what came before, at each element
+        alignas(64) float output[Feedback::kWindow] = {};  // of the row itself
         double wanted = 0.0;
         double found = 0.0;
-        for (int i = 0; i < n_; ++i) {
-            const int b = i / kElements;
+        for (int first = 0; first < n_; first += kRun) {
+            const int b = first / kElements;
             const float unit = in.unit / units_[b];
-            const float target = in.x[i] + left[i];
-            const int code = fits_[b].code(i % kElements, target * unit);
-            codes_[i] = static_cast<uint8_t>(code);
-            const float value = fits_[b].value(i % kElements, code) / unit;
-            const float error = in.x[i] - value;
-            const float* upper = feedback.upper + i * Feedback::kWindow;
-            for (int k = i / kStep * kStep; k < Feedback::kWindow; ++k) {
-                left[k] += error * upper[k];
-                output[k] += in.x[i] * upper[k];
+            const float inverse = 1.0f / unit;  // exact: units are powers of two
+            const auto run = fits_[b].run(first % kElements / kRun);
+            for (int i = first; i < first + kRun; ++i) {
+                const float target = in.x[i] + left[i];
+                codes_[i] = static_cast<uint8_t>(run.code(target * unit));
+                const float value = run.value(target * unit) * inverse;
+                const float error = in.x[i] - value;
+                const float* upper = feedback.upper + i * Feedback::kWindow;
+                spread({upper, i / kStep * kStep, error, in.x[i]}, left, output);
+                const double is = output[i] + in.x[i];
+                const double becomes = is - (target - value);
+                wanted += feedback.diagonal[i] * is * is;
+                found += feedback.diagonal[i] * is * becomes;
             }
-            const double is = output[i] + in.x[i];
-            const double becomes = is - (target - value);
-            wanted += feedback.diagonal[i] * is * is;
-            found += feedback.diagonal[i] * is * becomes;
         }
         const float factor = stretch_factor(wanted, found);
         for (int b = 0; b < n_ / kElements; ++b) fits_[b].stretch(factor);
@@ -99,6 +99,9 @@ class WindowEncoder {
     }
 
   private:
+    using Fit = typename Format::Fit;
+    static constexpr int kRun = Fit::kRun;
+
     /// What scales are multiplied with so that the row keeps its length: the best scale for given
     /// codes is too small by the share of the error, in every row alike, which adds up over layers.
     static float stretch_factor(double wanted, double found) {
@@ -115,25 +118,29 @@ class WindowEncoder {
 
     const float* x_;
     int n_;
-    typename Format::Fit fits_[kBlocks] = {};
+    Fit fits_[kBlocks] = {};
     float units_[kBlocks] = {};
     float weights_[Feedback::kWindow] = {};
     uint8_t codes_[Feedback::kWindow] = {};
 };
 
+/// All rows of a window after one another, so that what guides it stays in the cache.
 template <class Format>
-void encode_row(const float* x, void* blocks, int64_t n, const Guidance& guidance) {
-    auto* target = static_cast<uint8_t*>(blocks);
+void encode_rows(const float* x, void* blocks, int64_t n_rows, int64_t n,
+                 const Guidance& guidance) {
+    constexpr int64_t kBytes = sizeof(typename Format::Block);
     for (int64_t first = 0; first < n; first += Feedback::kWindow) {
         const int width = static_cast<int>(std::min<int64_t>(Feedback::kWindow, n - first));
-        WindowEncoder<Format> window(x + first, guidance.importance_at(first), width);
-        if (guidance.feedback == nullptr) {
-            window.round();
-        } else {
-            window.round(guidance.feedback->window(first / Feedback::kWindow));
+        for (int64_t row = 0; row < n_rows; ++row) {
+            const int64_t at = row * n + first;
+            WindowEncoder<Format> window(x + at, guidance.importance_at(first), width);
+            if (guidance.feedback == nullptr) {
+                window.round();
+            } else {
+                window.round(guidance.feedback->window(first / Feedback::kWindow));
+            }
+            window.pack(static_cast<uint8_t*>(blocks) + at / Format::kElements * kBytes);
         }
-        window.pack(target);
-        target += width / Format::kElements * static_cast<int>(sizeof(typename Format::Block));
     }
 }
 

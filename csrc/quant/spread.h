@@ -1,0 +1,20 @@
+#pragma once
+/// The inner loop of rounding with feedback, where nearly all of its time goes.
+
+namespace plrt {
+
+/// What an element of a row does to those after it, through its row of U (256).
+struct Spread {
+    const float* upper;
+    int from;     // the first that is touched, a multiple of 16; U is 0 up to the diagonal
+    float error;  // of rounding the element
+    float x;      // the element
+};
+
+/// left[k] += error * upper[k] and output[k] += x * upper[k], k = from … 255.
+using SpreadFunction = void (*)(const Spread& of, float* left, float* output);
+
+/// The fastest for this CPU; all compute the same bits.
+SpreadFunction spread_function();
+
+}  // namespace plrt
