@@ -45,7 +45,7 @@ class AlignedBuffer {
         std::swap(size_, other.size_);
     }
     /// A product writes many rows of its result in turn; with small pages each is a walk through
-    /// the page table. The system may decline, which costs nothing but speed.
+    /// the page table. The system may decline. Pages then become resident two megabytes at a time.
     void use_huge_pages() {
 #if defined(__linux__)
         constexpr uintptr_t kHugePage = uintptr_t{2} << 20;

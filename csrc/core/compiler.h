@@ -20,6 +20,13 @@
 #define PLRT_NOINLINE __attribute__((noinline))
 #endif
 
+/// The function that follows is always part of its callers.
+#if defined(_MSC_VER)
+#define PLRT_INLINE __forceinline
+#else
+#define PLRT_INLINE inline __attribute__((always_inline))
+#endif
+
 /// The function that follows is built for AVX2 (without fused products). It may call nothing that
 /// is not built for every CPU. Not defined where there is no way to say so.
 #if defined(__GNUC__) && defined(__x86_64__)

@@ -184,8 +184,8 @@ void parallel_for(int n_threads, int64_t n, int64_t grain,
     const int n_used = static_cast<int>(std::min<int64_t>(n_threads, n_units));
     WorkQueue queue;
     run_parallel(n_used, [&](Team& team, int) {
-        for (Range range = queue.take(n, team.size(), grain); range.begin < range.end;
-             range = queue.take(n, team.size(), grain)) {
+        for (Range range = queue.take_run(n, team.size(), grain); range.begin < range.end;
+             range = queue.take_run(n, team.size(), grain)) {
             work(range.begin, range.end);
         }
     });

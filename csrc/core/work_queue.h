@@ -10,17 +10,22 @@
 
 namespace plrt {
 
-/// Gives out the runs of 0 … n - 1, each to one thread: long ones first, so that threads rarely
-/// ask, and ever shorter ones, so that all end together.
-/// Source: guided self-scheduling, C. Polychronopoulos and D. Kuck, IEEE Trans. Computers, 1987.
+/// Gives out runs of 0 … n - 1, each to one thread.
 class alignas(64) WorkQueue {
   public:
     /// From the beginning again. No thread may be taking.
     void restart() { next_.store(0, std::memory_order_relaxed); }
 
-    /// The next run, which starts at a multiple of `grain`; an empty one when none is left.
-    /// n, n_threads and grain stay the same until the queue is restarted.
-    Range take(int64_t n, int n_threads, int64_t grain = 1) {
+    /// The next item, or n when none is left: for items that cost much, or not alike.
+    int64_t take(int64_t n) { return std::min(next_.fetch_add(1, std::memory_order_relaxed), n); }
+
+    /// The next run, which starts at a multiple of `grain`; an empty one when none is left. For
+    /// items that cost little and alike: long runs come first, so that threads rarely ask, and ever
+    /// shorter ones, so that all end together. n, n_threads and grain stay the same until the queue
+    /// is restarted.
+    /// Source: guided self-scheduling, C. Polychronopoulos and D. Kuck, IEEE Trans. Computers,
+    /// 1987.
+    Range take_run(int64_t n, int n_threads, int64_t grain) {
         int64_t begin = next_.load(std::memory_order_relaxed);
         while (begin < n) {
             const int64_t end = begin + std::min(length(n - begin, n_threads, grain), n - begin);

@@ -66,7 +66,7 @@ static inline Activations256 activations_256(uint8_t* row, int64_t k) {
 inline constexpr int64_t kMatmulRows = 64;
 inline constexpr int64_t kMatmulColumns = 512;
 
-/// Row ranges are best cut at multiples of this.
+/// Row ranges are best cut at multiples of this: a panel, or the two that share a tile of columns.
 static inline int64_t matmul_grain(int64_t n_cols) {
     return n_cols == 1 ? 16 : 32;
 }

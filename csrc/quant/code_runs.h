@@ -9,7 +9,7 @@ namespace plrt {
 template <class Codes>
 class SymmetricRun {
   public:
-    explicit SymmetricRun(float scale = 0.0f) : scale_(scale), inverse_(inverse_of(scale)) {}
+    explicit SymmetricRun(float scale) : scale_(scale), inverse_(inverse_of(scale)) {}
 
     /// The nearest codes of eight elements, and what they stand for.
     Lanes round(Lanes x, uint8_t* codes) const {
@@ -28,7 +28,7 @@ class SymmetricRun {
 template <int MaxCode>
 class AffineRun {
   public:
-    explicit AffineRun(Affine fit = {}) : fit_(fit), inverse_(inverse_of(fit.scale)) {}
+    explicit AffineRun(const Affine& fit) : fit_(fit), inverse_(inverse_of(fit.scale)) {}
 
     /// The nearest codes of eight elements, and what they stand for.
     Lanes round(Lanes x, uint8_t* codes) const {

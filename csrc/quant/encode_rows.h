@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/cpu_features.h"
 #include "quant/guidance.h"
 #include "quant/normalised.h"
 #include "quant/spread.h"
@@ -61,7 +62,7 @@ class WindowEncoder {
 
     /// The same, where each element takes over what the ones before it left.
     void round(const Feedback::Window& feedback) {
-        static const SpreadFunction spread = spread_function();
+        static const SpreadFunction spread = spread_function(cpu_supports("avx2"));
         constexpr int kStep = 16;  // whole vectors
         const Normalised<Feedback::kWindow> in = whole_window();
         alignas(64) float left[Feedback::kWindow] = {};    // of what came before, at each element

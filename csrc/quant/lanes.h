@@ -3,10 +3,9 @@
 /// the same file. Vector instructions are named, because compilers find few of these by themselves.
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
-#if defined(__SSE2__)
+#if defined(__GNUC__) && defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
 
@@ -36,7 +35,7 @@ inline Quad operator*(Quad a, Quad b) {
 
 /// a > b ? a : b of each, so b where either is NaN.
 inline Quad larger(Quad a, Quad b) {
-#if defined(__SSE2__)
+#if defined(__GNUC__) && defined(__SSE2__)
     return _mm_max_ps(a, b);
 #elif defined(__GNUC__)
     return a > b ? a : b;
@@ -47,7 +46,7 @@ inline Quad larger(Quad a, Quad b) {
 
 /// a < b ? a : b of each, so b where either is NaN.
 inline Quad smaller(Quad a, Quad b) {
-#if defined(__SSE2__)
+#if defined(__GNUC__) && defined(__SSE2__)
     return _mm_min_ps(a, b);
 #elif defined(__GNUC__)
     return a < b ? a : b;
@@ -80,6 +79,8 @@ struct Lanes {
     }
 };
 
+static_assert(sizeof(Lanes) == kLanes * sizeof(float));
+
 inline Lanes operator+(Lanes a, Lanes b) {
     return {a.low + b.low, a.high + b.high};
 }
@@ -104,6 +105,7 @@ struct Bounds {
 /// Least and largest of x (N,), which holds no NaN.
 template <int N>
 Bounds bounds(const float* x) {
+    static_assert(N % kLanes == 0);
     Lanes low = Lanes::of(x);
     Lanes high = low;
     for (int i = kLanes; i < N; i += kLanes) {

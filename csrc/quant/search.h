@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cfloat>
-#include <cmath>
 #include <cstdint>
 
 #include "quant/lanes.h"
@@ -65,6 +64,7 @@ struct SymmetricSums {
 
 template <class Codes, int N>
 SymmetricSums symmetric_sums(const float* x, const float* w, float inverse) {
+    static_assert(N % kLanes == 0);
     const Lanes factor = Lanes::all(inverse);
     Lanes xq{};
     Lanes qq{};
@@ -148,6 +148,7 @@ struct AffineSums {
 /// The sums that do not depend on the codes.
 template <int N>
 AffineSums weight_sums(const float* x, const float* w) {
+    static_assert(N % kLanes == 0);
     Lanes sn{}, sx{};
     for (int i = 0; i < N; i += kLanes) {
         const Lanes ws = Lanes::of(w + i);

@@ -14,7 +14,7 @@ struct Spread {
 /// left[k] += error * upper[k] and output[k] += x * upper[k], k = from … 255.
 using SpreadFunction = void (*)(const Spread& of, float* left, float* output);
 
-/// The fastest for this CPU; all compute the same bits.
-SpreadFunction spread_function();
+/// For CPUs with AVX2 or, as the only one elsewhere, for all; both compute the same bits.
+SpreadFunction spread_function(bool has_avx2);
 
 }  // namespace plrt

@@ -60,7 +60,7 @@ void check(const Measurement& how) {
             "threads: expected 1 to ", kMaxThreads, ", found ", how.n_threads);
 }
 
-/// Asks for pages of the usual size, also where the system gives large ones without being asked.
+/// Asks for pages of the usual size, as a mapped file has them.
 void use_small_pages([[maybe_unused]] const AlignedBuffer& buffer) {
 #if defined(__linux__)
     const auto begin = reinterpret_cast<uintptr_t>(buffer.data());

@@ -59,7 +59,7 @@ class TargetOptions:
     n_ctx: Annotated[
         int | None,
         typer.Option(
-            "--ctx", metavar="N", help="Tokens of a window of the text.", show_default=str(N_CTX)
+            "--ctx", metavar="N", help=f"Tokens of a window of the text. Default: {N_CTX}."
         ),
     ] = None
     limit: Annotated[
@@ -67,8 +67,7 @@ class TargetOptions:
         typer.Option(
             "--windows",
             metavar="N",
-            help="Windows that are read, from the first.",
-            show_default=str(N_WINDOWS),
+            help=f"Windows that are read, from the first. Default: {N_WINDOWS}.",
         ),
     ] = None
 

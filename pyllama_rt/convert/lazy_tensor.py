@@ -113,22 +113,27 @@ class LazyTensor:
         if self.added:
             values = values + np.float32(self.added)
         elif target == self.type:
-            self._largest(values)
+            if not math.isfinite(_largest(values)):
+                raise self._unfit(values, target)
             return chunk
         try:
             return quantize(values, target.name, guidance=guidance, n_threads=n_threads)
         except NumericsError:
-            raise NumericsError(
-                f"{self.source}: weights up to {self._largest(values):g} do not fit {target.name}; "
-                "choose f32 or bf16"
-            ) from None
+            raise self._unfit(values, target) from None
 
-    def _largest(self, values: NDArray[np.float32]) -> float:
-        """The largest magnitude. Raises: NumericsError if a weight is not finite."""
-        low, high = float(values.min()), float(values.max())
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise NumericsError(
+    def _unfit(self, values: NDArray[np.float32], target: TensorType) -> NumericsError:
+        """What is wrong with weights that `target` cannot hold."""
+        largest = _largest(values)
+        if not math.isfinite(largest):
+            return NumericsError(
                 f"{self.source}: expected finite weights, found NaN or infinity; the checkpoint is "
                 "broken, fetch or export it again"
             )
-        return max(-low, high)
+        return NumericsError(
+            f"{self.source}: weights up to {largest:g} do not fit {target.name}; choose f32 or bf16"
+        )
+
+
+def _largest(values: NDArray[np.float32]) -> float:
+    """The largest magnitude; NaN or infinity if there is one."""
+    return max(-float(values.min()), float(values.max()))

@@ -78,14 +78,14 @@ class Mix:
     """A named choice of types.
 
     file_type: `general.file_type`. base: type of every weight that no rule names. untied: types
-    of the embedding and of the head where these are two matrices, () for the base and q6_k.
+    of the embedding and of the head where these are two matrices, None for the base and q6_k.
     eight_experts: type of attn_output in models of exactly eight experts, "" for no change.
     """
 
     name: str
     file_type: int
     base: str
-    untied: tuple[str, ...] = ()
+    untied: tuple[str, str] | None = None
     attn_v: Rules = ()
     ffn_down: Rules = ()
     attn_output: Rules = ()

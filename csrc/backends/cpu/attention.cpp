@@ -111,7 +111,7 @@ class Attention : public Operation {
             team.barrier();
             merge_tiles(step, team, thread);
         } else {
-            share_items(step, team, thread);
+            share_items(step, thread);
         }
     }
 
@@ -147,18 +147,16 @@ class Attention : public Operation {
         }
     }
 
-    void share_items(const StepContext& step, const Team& team, int thread) const {
+    void share_items(const StepContext& step, int thread) const {
         int64_t n_items = 0;
         for_items(step.runs, [&](const Item&) { ++n_items; });
         WorkQueue& queue = step.queues[node_];
-        Range mine = queue.take(n_items, team.size());
+        int64_t mine = queue.take(n_items);
         int64_t number = 0;
         for_items(step.runs, [&](const Item& item) {
-            if (number == mine.end) mine = queue.take(n_items, team.size());
-            if (number >= mine.begin && number < mine.end) {
-                kernels_.attention(arguments(step, item, thread));
-            }
-            ++number;
+            if (number++ != mine) return;
+            kernels_.attention(arguments(step, item, thread));
+            mine = queue.take(n_items);
         });
     }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/expert_rows.h"
@@ -10,7 +11,7 @@ namespace plrt::cpu {
 namespace {
 
 /// For each row and each expert that it chose: y = x · Wᵀ with that expert's matrix. The rows that
-/// chose an expert meet its matrix together; threads take runs of the rows of all matrices.
+/// chose an expert meet its matrix together; threads take runs of the rows of their matrices.
 class ExpertLinear : public Operation {
   public:
     explicit ExpertLinear(const BindContext& c)
@@ -33,27 +34,22 @@ class ExpertLinear : public Operation {
     int64_t scratch_bytes(int64_t n_rows) const override {
         const int64_t per_row = checked_add(
             column_bytes_, kMatmulRows * static_cast<int64_t>(sizeof(float)) + kChoiceBytes);
-        return checked_add(kMatmulScratchBytes, checked_mul(n_rows, per_row));
+        return checked_add(kMatmulScratchBytes + list_bytes(), checked_mul(n_rows, per_row));
     }
 
-    void run(const StepContext& step, Team& team, int thread) const override {
+    void run(const StepContext& step, Team& /*team*/, int thread) const override {
         const int64_t n_rows = step.rows(out_.rows);
-        const int64_t total = n_experts_ * width_;
-        const int64_t grain = matmul_grain(n_rows);
+        const std::span<const int32_t> chosen = chosen_experts(step, n_rows, thread);
+        const int64_t per_expert = (width_ + kMatmulRows - 1) / kMatmulRows;
+        const int64_t n_runs = static_cast<int64_t>(chosen.size()) * per_expert;
         WorkQueue& queue = step.queues[node_];
         Columns columns{};
         int64_t gathered = -1;  // the expert whose columns they are
-        for (Range rows = queue.take(total, team.size(), grain); rows.begin < rows.end;
-             rows = queue.take(total, team.size(), grain)) {
-            while (rows.begin < rows.end) {
-                const int64_t expert = rows.begin / width_;
-                const int64_t end = std::min(rows.end, (expert + 1) * width_);
-                if (expert != gathered) columns = gather(step, expert, n_rows, thread);
-                gathered = expert;
-                const Range part{rows.begin - expert * width_, end - expert * width_};
-                if (columns.n > 0) multiply(step, expert, columns, part, thread);
-                rows.begin = end;
-            }
+        for (int64_t run = queue.take(n_runs); run < n_runs; run = queue.take(n_runs)) {
+            const int64_t expert = chosen[static_cast<size_t>(run / per_expert)];
+            if (expert != gathered) columns = gather(step, expert, n_rows, thread);
+            gathered = expert;
+            multiply(step, expert, columns, run % per_expert * kMatmulRows, thread);
         }
     }
 
@@ -73,8 +69,29 @@ class ExpertLinear : public Operation {
         Choice* choices;
     };
 
+    /// Room for the numbers of all experts, in whole cache lines.
+    int64_t list_bytes() const {
+        return activation_part(n_experts_ * static_cast<int64_t>(sizeof(int32_t)));
+    }
+
+    /// The experts that some row chose, ascending.
+    std::span<const int32_t> chosen_experts(const StepContext& step, int64_t n_rows,
+                                            int thread) const {
+        auto* list = reinterpret_cast<int32_t*>(step.scratch[thread] + kMatmulScratchBytes);
+        std::fill_n(list, n_experts_, 0);
+        for (int64_t row = 0; row < n_rows; ++row) {
+            const float* route = route_.floats(step, row);
+            for (int64_t i = 0; i < n_used_; ++i) list[static_cast<int64_t>(route[i])] = 1;
+        }
+        size_t n = 0;
+        for (int32_t expert = 0; expert < n_experts_; ++expert) {
+            if (list[expert] != 0) list[n++] = expert;  // never past what is still to be read
+        }
+        return {list, n};
+    }
+
     Columns gather(const StepContext& step, int64_t expert, int64_t n_rows, int thread) const {
-        uint8_t* activations = step.scratch[thread] + kMatmulScratchBytes;
+        uint8_t* activations = step.scratch[thread] + kMatmulScratchBytes + list_bytes();
         auto* results = reinterpret_cast<float*>(activations + n_rows * column_bytes_);
         Columns columns{0, activations, results,
                         reinterpret_cast<Choice*>(results + n_rows * kMatmulRows)};
@@ -90,7 +107,8 @@ class ExpertLinear : public Operation {
         return columns;
     }
 
-    void multiply(const StepContext& step, int64_t expert, const Columns& columns, Range part,
+    /// kMatmulRows rows of an expert's matrix, from `row` on.
+    void multiply(const StepContext& step, int64_t expert, const Columns& columns, int64_t row,
                   int thread) const {
         MatmulArgs args{};
         args.weight_row_bytes = row_bytes_;
@@ -101,17 +119,15 @@ class ExpertLinear : public Operation {
         args.out = columns.results;
         args.out_stride = kMatmulRows;
         args.scratch = step.scratch[thread];
-        for (int64_t row = part.begin; row < part.end; row += kMatmulRows) {
-            args.weights = weight_.data + (expert * width_ + row) * row_bytes_;
-            args.row_begin = 0;
-            args.row_end = std::min(kMatmulRows, part.end - row);
-            matmul_(args);
-            for (int64_t i = 0; i < columns.n; ++i) {
-                const Choice& choice = columns.choices[i];
-                std::memcpy(out_.floats(step, choice.row) + choice.slot * width_ + row,
-                            columns.results + i * kMatmulRows,
-                            static_cast<size_t>(args.row_end) * sizeof(float));
-            }
+        args.weights = weight_.data + (expert * width_ + row) * row_bytes_;
+        args.row_begin = 0;
+        args.row_end = std::min(kMatmulRows, width_ - row);
+        matmul_(args);
+        for (int64_t i = 0; i < columns.n; ++i) {
+            const Choice& choice = columns.choices[i];
+            std::memcpy(out_.floats(step, choice.row) + choice.slot * width_ + row,
+                        columns.results + i * kMatmulRows,
+                        static_cast<size_t>(args.row_end) * sizeof(float));
         }
     }
 

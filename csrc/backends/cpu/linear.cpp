@@ -33,8 +33,8 @@ class Linear : public Operation {
         args.scratch = step.scratch[thread];
         WorkQueue& queue = step.queues[node_];
         const int64_t grain = matmul_grain(args.n_cols);
-        for (Range rows = queue.take(out_.width, team.size(), grain); rows.begin < rows.end;
-             rows = queue.take(out_.width, team.size(), grain)) {
+        for (Range rows = queue.take_run(out_.width, team.size(), grain); rows.begin < rows.end;
+             rows = queue.take_run(out_.width, team.size(), grain)) {
             args.row_begin = rows.begin;
             args.row_end = rows.end;
             matmul_(args);

@@ -36,7 +36,7 @@ const Test split_range_large("split_range: no overflow near the end of int64", [
     check(split_range(n, 7, 16, 1).end == n / 2, "middle");
 });
 
-const Test queue_gives_all("WorkQueue: every item once, in order, on the grain", [] {
+const Test queue_gives_all("WorkQueue: runs hold every item once, in order, on the grain", [] {
     for (const int64_t n : {0, 1, 7, 64, 1000}) {
         for (const int64_t grain : {1, 3, 64}) {
             for (int n_threads = 1; n_threads <= 17; ++n_threads) {
@@ -45,7 +45,7 @@ const Test queue_gives_all("WorkQueue: every item once, in order, on the grain",
                 int64_t longest = n;
                 for (int round = 0; round < 2; ++round) {
                     for (;;) {
-                        const Range run = queue.take(n, n_threads, grain);
+                        const Range run = queue.take_run(n, n_threads, grain);
                         if (run.begin == run.end) break;
                         check(run.begin == next && run.begin % grain == 0, "no gap, on the grain");
                         check(n_threads == 1 || run.end - run.begin <= std::max(longest, grain),
@@ -69,12 +69,18 @@ const Test queue_shares("WorkQueue: threads never get the same item", [] {
     std::vector<std::atomic<int>> n_taken(kItems);
     run_parallel(8, [&](Team& team, int) {
         for (;;) {
-            const Range run = queue.take(kItems, team.size());
+            const Range run = queue.take_run(kItems, team.size(), 1);
             if (run.begin == run.end) return;
             for (int64_t i = run.begin; i < run.end; ++i) ++n_taken[static_cast<size_t>(i)];
         }
     });
-    for (const auto& n : n_taken) check(n == 1, "once");
+    queue.restart();
+    run_parallel(8, [&](Team&, int) {
+        for (int64_t i = queue.take(kItems); i < kItems; i = queue.take(kItems)) {
+            ++n_taken[static_cast<size_t>(i)];
+        }
+    });
+    for (const auto& n : n_taken) check(n == 2, "once by runs, once by items");
 });
 
 const Test barriers_hold("run_parallel: nobody passes a barrier early", [] {
