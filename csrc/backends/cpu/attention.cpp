@@ -163,7 +163,15 @@ class Attention : public Operation {
     void share_tiles(const StepContext& step, const Team& team, int thread) const {
         int64_t total = 0;
         for_items(step.runs, [&](const Item& item) { total += item.n_tiles(); });
-        const Range part = split_range(total, thread, team.size());
+        WorkQueue& queue = step.queues[node_];
+        for (Range part = queue.take_run(total, team.size(), 1); part.begin < part.end;
+             part = queue.take_run(total, team.size(), 1)) {
+            compute_tiles(step, part, thread);
+        }
+    }
+
+    /// Tiles part.begin … part.end - 1, counted over all items.
+    void compute_tiles(const StepContext& step, Range part, int thread) const {
         auto* partials = reinterpret_cast<float*>(step.shared);
         int64_t first = 0;
         for_items(step.runs, [&](const Item& item) {
