@@ -78,7 +78,7 @@ def quantize(
     windows of a text once for each of its weights, with that one quantised,
     and what each lost tells which types lose least together. That costs a 7B
     model 226 times 2048 tokens, and mostly saves a third of what a mix of the
-    same size loses, or half.
+    same size loses.
 
     Examples:
 
