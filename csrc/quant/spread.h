@@ -1,5 +1,5 @@
 #pragma once
-/// The inner loop of rounding with feedback, where nearly all of its time goes.
+/// The inner loop of rounding with feedback.
 
 namespace plrt {
 
