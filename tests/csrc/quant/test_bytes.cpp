@@ -81,10 +81,10 @@ struct Digest {
 
 /// FNV-1a over all that a type writes in the cases below. A change here changes files.
 constexpr Digest kDigests[] = {
-    {"q4_0", 0x2f81d33bdc839c17u}, {"q4_1", 0x72bf6b0ca2646cf6u},   {"q5_0", 0xe91f6b04cf027e35u},
-    {"q5_1", 0x8eddfbc1022cd06au}, {"q8_0", 0x57018ecbc49d1724u},   {"q2_k", 0x2a3c35a451e61079u},
-    {"q3_k", 0x4d1fc4465cebb08bu}, {"q4_k", 0x2ae4218c24fd221eu},   {"q5_k", 0x18494c75ca6e7c60u},
-    {"q6_k", 0x6ebf2ef0669ab302u}, {"iq4_nl", 0x7b8ebac38d23283fu}, {"iq4_xs", 0xa1a63a9025badaf2u},
+    {"q4_0", 0x62588b24af34ad86u}, {"q4_1", 0x9f96e50f50b05c10u},   {"q5_0", 0xc39808ad5b3b48e8u},
+    {"q5_1", 0xc8037102e6be55f7u}, {"q8_0", 0x57018ecbc49d1724u},   {"q2_k", 0xef4449277a6a08f8u},
+    {"q3_k", 0x465bacc60bbf2083u}, {"q4_k", 0x2d9efcb02b2f5c44u},   {"q5_k", 0x17c0648609c238c5u},
+    {"q6_k", 0xda957c447c45f3aau}, {"iq4_nl", 0x714d7ec79f34b623u}, {"iq4_xs", 0x5b6082aa5aa269feu},
 };
 
 const Test bytes_stay("quantize_rows: the same bytes everywhere", [] {
