@@ -104,9 +104,9 @@ class WindowEncoder {
     static constexpr int kRun = Fit::kRun;
 
     /// What scales are multiplied with. The best scale for given codes is too small by the share of
-    /// the error, in every row alike, which adds up over layers: wanted / found would keep the row's
-    /// length. Taking all of it gives the least divergence, none of it the least perplexity at
-    /// 2 bits, below that of the float model; kKept lies between the two.
+    /// the error, in every row alike, which adds up over layers: wanted / found would keep the
+    /// row's length. Taking all of it gives the least divergence, none of it the least perplexity
+    /// at 2 bits, below that of the float model; kKept lies between the two.
     static float stretch_factor(double wanted, double found) {
         constexpr double kMost = 1.25;
         constexpr double kKept = 0.4;
