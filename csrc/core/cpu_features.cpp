@@ -7,6 +7,10 @@
 #else
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #define PLRT_ARM64 1
 #if defined(__linux__)
@@ -84,12 +88,33 @@ bool has_avx512_bf16() {
     return has_avx512_vnni() && cpuid(7).a >= 1 && bit(cpuid(7, 1).a, 5);
 }
 
+#if defined(__linux__)
+
+/// The same and int8 products of tiles, which Linux gives to a process that asks for them.
+/// Source: the kernel's Documentation/arch/x86/xstate.rst.
+bool has_amx_int8() {
+    constexpr int kTiles = 1 << 24 | 1 << 25;  // AMX-TILE and AMX-INT8
+    constexpr long kRequestPermission = 0x1023;
+    constexpr long kTileData = 18;
+    if (!has_avx512_vnni() || (cpuid(7).d & kTiles) != kTiles) return false;
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+#else
+
+bool has_amx_int8() {
+    return false;
+}
+
+#endif
+
 /// Intel's cores multiply float faster; `pytest benchmarks/kernels -k "linear and bf16"` tells.
 bool bf16_is_fast() {
     return cpuid(0).b == 0x68747541;  // "Auth" of AuthenticAMD
 }
 
 bool detect(std::string_view isa) {
+    if (isa == "amx_int8") return has_amx_int8();
     if (isa == "avx512_bf16") return has_avx512_bf16();
     if (isa == "avx512_vnni") return has_avx512_vnni();
     if (isa == "avx2_vnni") return has_avx2_vnni();

@@ -72,7 +72,7 @@ static inline int64_t matmul_grain(int64_t n_cols) {
 }
 
 /// Bytes of MatmulArgs::scratch.
-inline constexpr int64_t kMatmulScratchBytes = 32768 + kMatmulRows * kMatmulColumns * 4;
+inline constexpr int64_t kMatmulScratchBytes = 49152 + kMatmulRows * kMatmulColumns * 4;
 
 /// Attention of some rows of one sequence over one KV head. Row r sits at position
 /// first_position + r and sees the positions up to its own, or as n_seen and window say.

@@ -16,5 +16,4 @@
 #include "kernels/generic/attention.h"
 #include "kernels/generic/add_products.h"
 #include "kernels/generic/read_bytes.h"
-#include "kernels/generic/table.h"
 // clang-format on

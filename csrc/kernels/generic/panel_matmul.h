@@ -128,12 +128,7 @@ void column_tile(const MatmulArgs& a, PanelScratch<Product>& scratch, const Pane
 
 /// The panels of a step by its columns.
 template <typename Product>
-void panel_step(const MatmulArgs& a, PanelScratch<Product>& scratch, const PanelStep& step,
-                int64_t group) {
-    for (int64_t row = step.row; row < step.row_end; row += kPanelRows) {
-        const Rows rows = panel_rows<Product>(a, row, group, step.first, step.n, scratch.spare);
-        Product::fill(rows, step.n, scratch.panels[(row - step.row) / kPanelRows]);
-    }
+void multiply_columns(const MatmulArgs& a, PanelScratch<Product>& scratch, const PanelStep& step) {
     int64_t col = step.begin;
     for (; col + kColumnTile <= step.end; col += kColumnTile) {
         column_tile<Product, kPanelTile, kColumnTile>(a, scratch, step, col);
@@ -142,23 +137,34 @@ void panel_step(const MatmulArgs& a, PanelScratch<Product>& scratch, const Panel
     if (col < step.end) column_tile<Product, 1, 1>(a, scratch, step, col);
 }
 
+/// Makes the panels of a step and multiplies them with its columns, the way Scratch is for.
+template <typename Product, typename Scratch>
+void panel_step(const MatmulArgs& a, Scratch& scratch, const PanelStep& step, int64_t group) {
+    for (int64_t row = step.row; row < step.row_end; row += kPanelRows) {
+        const Rows rows = panel_rows<Product>(a, row, group, step.first, step.n, scratch.spare);
+        Product::fill(rows, step.n, scratch.panels[(row - step.row) / kPanelRows]);
+    }
+    multiply_columns(a, scratch, step);
+}
+
 /// The rows [row, row + group) by the columns [begin, end).
-template <typename Product>
-void panel_group(const MatmulArgs& a, PanelScratch<Product>& scratch, int64_t row, int64_t group,
-                 int64_t begin, int64_t end) {
+template <typename Product, typename Scratch>
+void panel_group(const MatmulArgs& a, Scratch& scratch, int64_t row, int64_t group, int64_t begin,
+                 int64_t end) {
     const int64_t n_blocks = a.k / Product::kBlockElements;
     const int64_t per_step = 256 / Product::kBlockElements;
     const int64_t row_end = row + group < a.row_end ? row + group : a.row_end;
     for (int64_t first = 0; first < n_blocks; first += per_step) {
         const bool is_last = n_blocks - first <= per_step;
         const int64_t n = is_last ? n_blocks - first : per_step;
-        panel_step(a, scratch, PanelStep{row, row_end, begin, end, first, n, is_last}, group);
+        panel_step<Product>(a, scratch, PanelStep{row, row_end, begin, end, first, n, is_last},
+                            group);
     }
 }
 
-template <typename Product>
+template <typename Product, typename Scratch = PanelScratch<Product>>
 void panel_matmul(const MatmulArgs& a) {
-    auto& scratch = *reinterpret_cast<PanelScratch<Product>*>(a.scratch);
+    auto& scratch = *reinterpret_cast<Scratch*>(a.scratch);
     static_assert(sizeof(scratch) <= kMatmulScratchBytes);
     // Few columns: one panel at a time, which stays in the first cache as it is made.
     const int64_t group = a.n_cols < kColumnTile ? kPanelRows : kMatmulRows;
@@ -169,20 +175,6 @@ void panel_matmul(const MatmulArgs& a) {
             panel_group<Product>(a, scratch, row, group, begin, end);
         }
     }
-}
-
-template <typename Type>
-void small_matmul(const MatmulArgs& a) {
-    panel_matmul<SmallProduct<Type>>(a);
-}
-
-template <typename Type>
-void super_matmul(const MatmulArgs& a) {
-    constexpr int64_t kFoldMinCols = 16;
-    if constexpr (Type::kFolded != 0) {
-        if (a.n_cols >= kFoldMinCols) return panel_matmul<SuperProduct<Type, true>>(a);
-    }
-    panel_matmul<SuperProduct<Type, false>>(a);
 }
 
 }  // namespace

@@ -195,6 +195,19 @@ const Test cuts("matmul: cutting rows or columns changes no bit", [] {
     }
 });
 
+const Test prompts("matmul: a prompt's columns get the bits that a few columns get", [] {
+    for (const std::string& isa : supported_isas()) {
+        const KernelTable& kernels = select_kernels(isa);
+        for (const TensorTypeInfo& type : tensor_types()) {
+            // Panels in pairs, one alone and one with rows to spare; columns with a remainder.
+            Matmul m(type.type, 2 * kMatmulRows - 9, widths(type).back(), 70);
+            const auto whole = m.all(kernels);
+            check(same_bits(in_pieces(m, kernels, m.rows, 7), whole), "few columns");
+            check(same_bits(in_pieces(m, kernels, 35, 64), whole), "few rows");
+        }
+    }
+});
+
 const Test many_columns("matmul: more columns than one pass takes change no bit", [] {
     for (const std::string& isa : supported_isas()) {
         const KernelTable& kernels = select_kernels(isa);
@@ -212,11 +225,13 @@ const Test against_scalar("matmul: scalar and the others agree, exactly on quant
         const KernelTable& kernels = select_kernels(isa);
         for (const TensorTypeInfo& type : tensor_types()) {
             for (const int64_t k : widths(type)) {
-                Matmul m(type.type, 9, k, 3);
-                const auto wanted = m.all(scalar);
-                const auto got = m.all(kernels);
-                check(nmse(got, wanted) <= 1e-7, "close");
-                check(!type.is_quantized || same_bits(got, wanted), "exact");
+                for (const int64_t cols : {3, 50}) {
+                    Matmul m(type.type, 9, k, cols);
+                    const auto wanted = m.all(scalar);
+                    const auto got = m.all(kernels);
+                    check(nmse(got, wanted) <= 1e-7, "close");
+                    check(!type.is_quantized || same_bits(got, wanted), "exact");
+                }
             }
         }
     }
@@ -227,7 +242,7 @@ const Test extreme_codes("matmul: extreme codes and sub-scales do not overflow",
     for (const TensorTypeInfo& type : tensor_types()) {
         if (!type.is_quantized) continue;
         for (const uint8_t byte : {0x00, 0x7f, 0x80, 0xff, 0x0f, 0xf0, 0x3f}) {
-            Matmul m(type.type, 5, widths(type).back(), 2);
+            Matmul m(type.type, 5, widths(type).back(), 50);
             const auto n = static_cast<size_t>(5 * row_bytes(type.type, m.k));
             std::memset(m.weights.get(), byte, n);
             for (size_t i = 0; i < m.x.size(); ++i) m.x[i] = i % 700 < 300 ? 3.0f : -3.0f;

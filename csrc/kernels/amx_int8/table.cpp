@@ -1,0 +1,21 @@
+#include <cstdint>
+#include <utility>
+
+#include "core/blocks.h"
+#include "core/compiler.h"
+#include "kernels/kernel_table.h"
+// The vocabulary, then the generic bodies, in the order in which they use one another.
+// clang-format off
+#include "kernels/avx512_vnni/vec.h"
+#include "kernels/generic/group_shuffle.h"
+#include "kernels/avx512_vnni/bytes.h"
+#include "kernels/amx_int8/tiles.h"
+#include "kernels/amx_int8/int8_peak.h"
+#include "kernels/generic/bf16_dot.h"
+#include "kernels/generic/float_parts.h"
+#include "kernels/generic/bodies.h"
+#include "kernels/amx_int8/tile_matmul.h"
+#include "kernels/amx_int8/tile_super.h"
+#include "kernels/amx_int8/block_matmul.h"
+#include "kernels/generic/table.h"
+// clang-format on
