@@ -90,19 +90,29 @@ bool has_avx512_bf16() {
 
 #if defined(__linux__)
 
+constexpr long kTileData = 18;
+
 /// The same and int8 products of tiles, which Linux gives to a process that asks for them.
 /// Source: the kernel's Documentation/arch/x86/xstate.rst.
 bool has_amx_int8() {
-    constexpr int kTiles = 1 << 24 | 1 << 25;  // AMX-TILE and AMX-INT8
-    constexpr long kRequestPermission = 0x1023;
-    constexpr long kTileData = 18;
+    constexpr uint32_t kTiles = 1u << 24 | 1u << 25;  // AMX-TILE and AMX-INT8
+    constexpr long kGetSupported = 0x1021;
     if (!has_avx512_vnni() || (cpuid(7).d & kTiles) != kTiles) return false;
+    uint64_t supported = 0;
+    return syscall(SYS_arch_prctl, kGetSupported, &supported) == 0 &&
+           (supported >> kTileData & 1u) != 0;
+}
+bool enable_tiles() {
+    constexpr long kRequestPermission = 0x1023;
     return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
 #else
 
 bool has_amx_int8() {
+    return false;
+}
+bool enable_tiles() {
     return false;
 }
 
@@ -185,6 +195,13 @@ bool detect(std::string_view) {
 
 bool cpu_supports(std::string_view isa) {
     return isa == "scalar" || detect(isa);
+}
+
+bool cpu_enable([[maybe_unused]] std::string_view isa) {
+#ifdef PLRT_X86
+    if (isa == "amx_int8") return enable_tiles();
+#endif
+    return true;
 }
 
 bool cpu_prefers(std::string_view isa) {

@@ -71,7 +71,8 @@ static inline int64_t matmul_grain(int64_t n_cols) {
     return n_cols == 1 ? 16 : 32;
 }
 
-/// Bytes of MatmulArgs::scratch.
+/// Bytes of MatmulArgs::scratch: panels of kMatmulRows rows, in two planes where there are tiles,
+/// the blocks of a panel that is not full, and sums.
 inline constexpr int64_t kMatmulScratchBytes = 49152 + kMatmulRows * kMatmulColumns * 4;
 
 /// Attention of some rows of one sequence over one KV head. Row r sits at position

@@ -43,9 +43,13 @@ bool isa_supported(const std::string& name) {
 
 const KernelTable& select_kernels(const std::string& forced) {
     for (const KernelTable* table : tables()) {
-        if (forced.empty() ? cpu_prefers(table->name) : forced == table->name) {
-            require(cpu_supports(table->name), ErrorKind::kConfig,
-                    "PYLLAMA_RT_ISA: this CPU lacks ", forced);
+        if (forced.empty()) {
+            if (cpu_prefers(table->name) && cpu_enable(table->name)) return *table;
+        } else if (forced == table->name) {
+            require(cpu_supports(forced), ErrorKind::kConfig, "PYLLAMA_RT_ISA: this CPU lacks ",
+                    forced);
+            require(cpu_enable(forced), ErrorKind::kConfig,
+                    "PYLLAMA_RT_ISA: the operating system refuses ", forced);
             return *table;
         }
     }

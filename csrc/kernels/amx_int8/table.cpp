@@ -16,6 +16,6 @@
 #include "kernels/generic/bodies.h"
 #include "kernels/amx_int8/tile_matmul.h"
 #include "kernels/amx_int8/tile_super.h"
-#include "kernels/amx_int8/block_matmul.h"
+#include "kernels/amx_int8/super_matmul.h"
 #include "kernels/generic/table.h"
 // clang-format on

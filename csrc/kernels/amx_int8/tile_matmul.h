@@ -10,7 +10,8 @@ struct alignas(64) TileSums {
     int32_t of[kTileColumns * kPanelRows];
 };
 
-/// Scratch of a product: panels of up to kMatmulRows rows, and sums [column][row].
+/// Scratch of a product: panels of up to kMatmulRows rows, and what they have summed so far,
+/// [column][row].
 template <typename Product>
 struct TileScratch {
     typename Product::Panel panels[kPanelGroup];
@@ -18,16 +19,16 @@ struct TileScratch {
     alignas(64) float sums[kMatmulColumns * kMatmulRows];
 };
 
-/// Up to 16 columns, of which x is the first one, by some panels: a step's super-block, `first`.
+/// Up to 16 columns by a few panels, over one super-block.
 template <typename Product>
 struct TileUnit {
     const typename Product::Panel* panels;
-    typename Product::Acts x;
-    int64_t stride;  // from one column's activations to the next's
-    int64_t first;
+    typename Product::Acts x;  // of the first column
+    int64_t stride;            // from one column's activations to the next's
+    int64_t block;             // the super-block's number
     int n_cols = 0;
     float* sums;  // [column][kMatmulRows]
-    typename Product::Found found;
+    typename Product::Sums found;
 
     /// What an array of the first column is in column c.
     template <typename T>
@@ -36,14 +37,17 @@ struct TileUnit {
     }
 };
 
-/// Asks for a step's activations in the columns [begin, end) of a unit and beyond.
+/// Asks for the super-block of the columns [begin, end) in the unit after this one, if there is
+/// one.
 template <typename Product>
-inline void fetch_columns(const TileUnit<Product>& unit, int begin, int end) {
-    const int8_t* q = unit.x.q + Product::kBlockElements * unit.first;
+inline void fetch_next(const TileUnit<Product>& unit, int begin, int end) {
+    const int8_t* q = unit.x.q + Product::kBlockElements * unit.block;
     for (int c = begin; c < end; ++c) {
+        const auto column = reinterpret_cast<uintptr_t>(q) +
+                            static_cast<uintptr_t>((kTileColumns + c) * unit.stride);
         PLRT_UNROLL
-        for (int line = 0; line < 4; ++line) {
-            _mm_prefetch(reinterpret_cast<const char*>(unit.in_column(q, c)) + 64 * line,
+        for (int at = 0; at < Product::kBlockElements; at += 64) {
+            _mm_prefetch(reinterpret_cast<const char*>(column + static_cast<uintptr_t>(at)),
                          _MM_HINT_T0);
         }
     }
@@ -64,7 +68,7 @@ PLRT_NOINLINE void multiply_panels(const MatmulArgs& a, TileScratch<Product>& sc
         unit.panels = scratch.panels + panel;
         unit.x = Product::activations(a, col);
         unit.stride = a.activation_row_bytes;
-        unit.first = step.first;
+        unit.block = step.first;
         unit.n_cols = static_cast<int>(left < kTileColumns ? left : kTileColumns);
         unit.sums = scratch.sums + (col - step.begin) * kMatmulRows + panel * kPanelRows;
         if (unit.n_cols < kTileColumns) shape_tiles(unit.n_cols);
@@ -73,7 +77,7 @@ PLRT_NOINLINE void multiply_panels(const MatmulArgs& a, TileScratch<Product>& sc
             Product::template multiply<R>(unit, [](int, int) {});
         } else {
             Product::template multiply<R>(unit, [&](int begin, int end) {
-                fetch_columns(unit, kTileColumns + begin, kTileColumns + end);
+                fetch_next(unit, begin, end);
                 Product::template finish<R>(*before, begin, end);
             });
         }

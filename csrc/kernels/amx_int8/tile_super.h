@@ -12,9 +12,14 @@ struct TileSuper {
     static constexpr int64_t kBlockBytes = ByVectors::kBlockBytes;
     static constexpr int kPanels = 2;
     static constexpr int kPlanes = Type::kFolded != 0 ? 1 : 2;
-    static constexpr bool kHasStart = kPlanes == 1 && Type::kZero != 0;
+    static constexpr bool kHasStart = [] {
+        if constexpr (Type::kFolded != 0) return Type::kFoldedZero != 0;
+        return false;
+    }();
+    static_assert(kPanels * kPlanes <= kActivationTile);
+    static_assert(!kHasStart || !Type::kHasMins, "finish reads sums of one size");
 
-    struct Found {
+    struct Sums {
         TileSums plane[kPanels][kPlanes];
     };
     /// In two planes an element is codes + 256 * high, the latter signed.
@@ -34,7 +39,7 @@ struct TileSuper {
     /// Sums of the unit's super-block. Calls between(begin, end) for runs of the columns 0 … 15.
     template <int R, typename Between>
     static void multiply(TileUnit<TileSuper>& unit, Between between) {
-        const int8_t* q = unit.x.q + 256 * unit.first;
+        const int8_t* q = unit.x.q + 256 * unit.block;
         const Panel* p = unit.panels;
         for_each_index<R * kPlanes>([&](auto t) { clear_tile<t>(); });
         for (int i = 0; i < 4; ++i) {
@@ -60,15 +65,15 @@ struct TileSuper {
     template <int R>
     static void finish(const TileUnit<TileSuper>& unit, int begin, int end) {
         for (int c = begin; c < end; ++c) {
-            const F32x16 xd = set1(unit.in_column(unit.x.d, c)[unit.first]);
+            const F32x16 xd = set1(unit.in_column(unit.x.d, c)[unit.block]);
             const int16_t* sums = Type::kSub == 16 && Type::kHasMins
-                                      ? unit.in_column(unit.x.sums, c) + 16 * unit.first
-                                      : unit.in_column(unit.x.sums32, c) + 8 * unit.first;
+                                      ? unit.in_column(unit.x.sums, c) + 16 * unit.block
+                                      : unit.in_column(unit.x.sums32, c) + 8 * unit.block;
             const I32x16 start = start_of(sums);
             PLRT_UNROLL
             for (int r = 0; r < R; ++r) {
                 float* to = unit.sums + kMatmulRows * c + kPanelRows * r;
-                const F32x16 sum = unit.first == 0 ? zero() : load(to);
+                const F32x16 sum = unit.block == 0 ? zero() : load(to);
                 const TileSums* found = unit.found.plane[r];
                 store(to, add_super(unit.panels[r], found, c, start, xd, sums, sum));
             }
@@ -107,7 +112,8 @@ struct TileSuper {
         return sum;
     }
 
-    /// Codes less their zero times their sub-scales, to low and high bytes.
+    /// Codes less their zero times their sub-scales, to low and high bytes. Both factors are within
+    /// -128 … 127, the products within an int16.
     static void split_products(Panel& p) {
         constexpr int kSteps = Type::kSub / 4;
         for (int sub = 0; sub < 256 / Type::kSub; ++sub) {

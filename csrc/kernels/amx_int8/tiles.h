@@ -10,7 +10,7 @@ namespace {
 
 /// Columns of activations that meet a panel in one product: rows of a tile.
 constexpr int kTileColumns = 16;
-/// Tiles 0 … 5 hold sums, the last two what is multiplied.
+/// The last two tiles hold what is multiplied, those before them sums.
 constexpr int kActivationTile = 6;
 constexpr int kCodesTile = 7;
 

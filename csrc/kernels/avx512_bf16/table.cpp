@@ -13,6 +13,6 @@
 #include "kernels/avx512_bf16/bf16_dot.h"
 #include "kernels/generic/float_parts.h"
 #include "kernels/generic/bodies.h"
-#include "kernels/generic/block_matmul.h"
+#include "kernels/generic/super_matmul.h"
 #include "kernels/generic/table.h"
 // clang-format on

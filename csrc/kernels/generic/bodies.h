@@ -1,5 +1,6 @@
-/// All generic bodies, in the order in which they use one another. No include guards: they are
-/// compiled once an ISA, in the namespace of the vocabulary that was included before.
+/// The generic bodies that all sets share, in the order in which they use one another. No include
+/// guards: they are compiled once an ISA, in the namespace of the vocabulary that was included
+/// before.
 
 // clang-format off
 #include "kernels/generic/elementwise.h"

@@ -137,7 +137,8 @@ void multiply_columns(const MatmulArgs& a, PanelScratch<Product>& scratch, const
     if (col < step.end) column_tile<Product, 1, 1>(a, scratch, step, col);
 }
 
-/// Makes the panels of a step and multiplies them with its columns, the way Scratch is for.
+/// Makes the panels of a step and multiplies them with its columns: each Scratch has its own
+/// multiply_columns.
 template <typename Product, typename Scratch>
 void panel_step(const MatmulArgs& a, Scratch& scratch, const PanelStep& step, int64_t group) {
     for (int64_t row = step.row; row < step.row_end; row += kPanelRows) {
@@ -175,6 +176,20 @@ void panel_matmul(const MatmulArgs& a) {
             panel_group<Product>(a, scratch, row, group, begin, end);
         }
     }
+}
+
+template <typename Type>
+void small_matmul(const MatmulArgs& a) {
+    panel_matmul<SmallProduct<Type>>(a);
+}
+
+template <typename Type>
+void super_matmul_by_vectors(const MatmulArgs& a) {
+    constexpr int64_t kFoldMinCols = 16;
+    if constexpr (Type::kFolded != 0) {
+        if (a.n_cols >= kFoldMinCols) return panel_matmul<SuperProduct<Type, true>>(a);
+    }
+    panel_matmul<SuperProduct<Type, false>>(a);
 }
 
 }  // namespace

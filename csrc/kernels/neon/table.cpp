@@ -14,6 +14,6 @@
 #include "kernels/generic/bf16_dot.h"
 #include "kernels/generic/float_parts.h"
 #include "kernels/generic/bodies.h"
-#include "kernels/generic/block_matmul.h"
+#include "kernels/generic/super_matmul.h"
 #include "kernels/generic/table.h"
 // clang-format on
