@@ -92,13 +92,8 @@ void store_columns(const MatmulArgs& a, const TileScratch<Product>& scratch,
                    const PanelStep& step) {
     for (int64_t col = step.begin; col < step.end; ++col) {
         const float* sums = scratch.sums + (col - step.begin) * kMatmulRows;
-        float* out = a.out + col * a.out_stride;
         for (int64_t row = step.row; row < step.row_end; row += kPanelRows) {
-            const int64_t left = step.row_end - row;
-            const int64_t n = left < kPanelRows ? left : kPanelRows;
-            F32x16 sum = load(sums + (row - step.row));
-            if (a.bias != nullptr) sum = add(sum, load_part(a.bias + row, n));
-            store_part(out + row, sum, n);
+            store_result(a, step, row, col, load(sums + (row - step.row)));
         }
     }
 }

@@ -70,18 +70,23 @@ void fetch_results(const MatmulArgs& a, const PanelStep& step, int64_t col) {
     }
 }
 
+/// The sum of a panel's rows, from `row` on, by one column to the output.
+inline void store_result(const MatmulArgs& a, const PanelStep& step, int64_t row, int64_t col,
+                         F32x16 sum) {
+    const int64_t left = step.row_end - row;
+    const int64_t n = left < kPanelRows ? left : kPanelRows;
+    if (a.bias != nullptr) sum = add(sum, load_part(a.bias + row, n));
+    store_part(a.out + col * a.out_stride + row, sum, n);
+}
+
 /// The sums of a step's rows by C columns, from `col` on, to the output.
 template <typename Product, int C>
 void store_results(const MatmulArgs& a, PanelScratch<Product>& scratch, const PanelStep& step,
                    int64_t col) {
     for (int64_t row = step.row; row < step.row_end; row += kPanelRows) {
         const float* sums = sums_at<Product, C>(scratch, step, row, col);
-        const int64_t left = step.row_end - row;
-        const int64_t n = left < kPanelRows ? left : kPanelRows;
         for (int c = 0; c < C; ++c) {
-            F32x16 sum = load(sums + kPanelRows * c);
-            if (a.bias != nullptr) sum = add(sum, load_part(a.bias + row, n));
-            store_part(a.out + (col + c) * a.out_stride + row, sum, n);
+            store_result(a, step, row, col + c, load(sums + kPanelRows * c));
         }
     }
 }
