@@ -106,7 +106,8 @@ class WindowEncoder {
     /// What scales are multiplied with. The best scale for given codes is too small by the share of
     /// the error, in every row alike, which adds up over layers: wanted / found would keep the
     /// row's length. Taking all of it gives the least divergence, none of it the least perplexity
-    /// at 2 bits, below that of the float model; kKept lies between the two.
+    /// at 2 bits, below that of the float model; kKept lies between the two
+    /// (docs/quantize.md says how it was chosen).
     static float stretch_factor(double wanted, double found) {
         constexpr double kMost = 1.25;
         constexpr double kKept = 0.4;
