@@ -11,12 +11,14 @@ import random
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from gguf_craft import F16, FLOAT32, INT32, Q8_0, UINT32, UINT64, Craft, Tensor, number, tiny_llama
 from gguf_mutate import EXTREMES, mutant
 from numpy.typing import NDArray
+from timing import cpu_s
 
 from pyllama_rt.config import LoadConfig
 from pyllama_rt.engine.load import load_model
@@ -125,7 +127,8 @@ def main(first: int, count: int, folder: Path) -> None:
         path.write_bytes(mutant_model(crafts, seed))
         start = time.process_time()
         outcomes[outcome(path)] += 1
-        assert time.process_time() - start < MAX_CPU_S, f"seed {seed} takes long"
+        if time.process_time() - start >= MAX_CPU_S:  # the file, or somebody else?
+            assert cpu_s(partial(outcome, path)) < MAX_CPU_S, f"seed {seed} takes long"
     assert evaluate(good).tobytes() == before.tobytes(), "the good model changed"
     print(json.dumps(outcomes))
 

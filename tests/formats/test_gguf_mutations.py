@@ -10,11 +10,13 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from gguf_craft import F16, Q8_0, Craft, Tensor, all_types, number, tiny_llama
 from gguf_mutate import mutant
+from timing import cpu_s
 
 from pyllama_rt.errors import FormatError, UnsupportedError
 from pyllama_rt.formats.gguf import GgufFile
@@ -61,7 +63,8 @@ def run(path: Path, files: Iterable[bytes]) -> Counter[str]:
         path.write_bytes(data)
         start = time.process_time()  # not the wall clock: a busy machine is no fault of the file
         outcomes[outcome(path)] += 1
-        assert time.process_time() - start < MAX_PARSE_S, data[:200]
+        if time.process_time() - start >= MAX_PARSE_S:  # the file, or somebody else?
+            assert cpu_s(partial(outcome, path)) < MAX_PARSE_S, data[:200]
     return outcomes
 
 

@@ -149,7 +149,7 @@ def doubling(n: int, start: bytes, twice: bytes) -> bytes:
 
 def test_bombs_of_shared_values_cost_nothing() -> None:
     tuples = doubling(200, b")", b"\x86")
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(FormatError, match="one value at the end"):
         run(tuples + b".")
     with pytest.raises(FormatError, match="a text as key"):
@@ -158,7 +158,7 @@ def test_bombs_of_shared_values_cost_nothing() -> None:
         run(tuples + b"h\xc7)R.")
     with pytest.raises(FormatError, match="a list to append to"):
         run(tuples + b"h\xc7h\xc7a.")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_deep_stack_is_refused() -> None:

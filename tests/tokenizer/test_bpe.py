@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 from fake_metadata import Element, FakeMetadata
-from timing import untraced
+from timing import cpu_s, untraced
 from tokenizer.metadata import Piece, alphabet, fake_bpe, small_bpe, words
 
 from pyllama_rt.errors import ConfigError, FormatError, UnsupportedError
@@ -245,12 +244,7 @@ def test_gemma_4() -> None:
 
 
 def seconds(tokenizer: BpeTokenizer, text: str) -> float:
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        tokenizer.encode(text)
-        times.append(time.process_time() - start)
-    return min(times)
+    return cpu_s(lambda: tokenizer.encode(text), 3)
 
 
 @pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe", "tekken", "deepseek-llm", "default"])

@@ -6,10 +6,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from fake_metadata import FakeMetadata
+from timing import cpu_s
 from tokenizer.metadata import fake, small_bpe, small_pieces, small_wordpiece
 
 from pyllama_rt.errors import PyllamaRtError
@@ -104,7 +106,8 @@ def test_mutants(fuzz_rounds: int) -> None:
             damage(rng, meta.values)
         start = time.process_time()
         outcomes[outcome(meta)] += 1
-        assert time.process_time() - start < MAX_LOAD_S, seed
+        if time.process_time() - start >= MAX_LOAD_S:  # the words, or somebody else?
+            assert cpu_s(partial(outcome, meta)) < MAX_LOAD_S, seed
     assert outcomes["loaded"] > N_MUTANTS // 20
     assert outcomes["FormatError"] > N_MUTANTS // 10
     assert outcomes["UnsupportedError"] > 0

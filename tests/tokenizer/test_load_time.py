@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from shared_data import shared
-from timing import untraced
+from timing import cpu_s, untraced
 from tokenizer.metadata import alphabet, fake_bpe, words
 
 from pyllama_rt.formats.gguf import GgufFile
@@ -17,14 +15,10 @@ MAX_LOAD_S = 1.5
 
 
 def load_s(meta: MetadataReader) -> float:
-    """Processor time of building the tokenizer, the best of three."""
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        load_tokenizer(meta, "x.gguf")
-        times.append(time.process_time() - start)
-    print(f"\nloaded in {1000 * min(times):.0f} ms of processor time")
-    return min(times)
+    """Processor time of building the tokenizer."""
+    seconds = cpu_s(lambda: load_tokenizer(meta, "x.gguf"), 3)
+    print(f"\nloaded in {1000 * seconds:.0f} ms of processor time")
+    return seconds
 
 
 @pytest.mark.parametrize("name", ["llama-bpe", "qwen2", "deepseek-llm", "bert-bge", "llama-spm"])

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import time
+from functools import partial
 
 import pytest
-from timing import untraced
+from timing import cpu_s, untraced
 from tokenizer.metadata import Piece, fake, small_wordpiece, words
 
 from pyllama_rt.errors import FormatError
@@ -117,16 +117,8 @@ def test_long_words_stay_linear(unit: str) -> None:
     untraced()
     tokenizer = small()
 
-    def seconds(n: int) -> float:
-        times = []
-        for _ in range(3):
-            start = time.process_time()
-            tokenizer.encode(unit * n)
-            times.append(time.process_time() - start)
-        return min(times)
-
     n = (1 << 14) // len(unit)
-    short, long = seconds(n), seconds(8 * n)
+    short, long = (cpu_s(partial(tokenizer.encode, unit * size), 3) for size in (n, 8 * n))
     assert long < 8 * 3 * max(short, 0.005)
 
 
