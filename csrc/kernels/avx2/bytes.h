@@ -12,8 +12,8 @@ namespace {
 constexpr int kColumnTile = 4;
 constexpr int kPanelTile = 1;
 /// Tile of a product with float weights.
-constexpr int kFloatRows = 3;
-constexpr int kFloatColumns = 4;
+constexpr int kFloatRows = 4;
+constexpr int kFloatColumns = 3;
 
 struct U8x64 {
     __m256i low;

@@ -12,6 +12,7 @@
 #include "kernels/avx2/dots.h"
 #include "kernels/avx2/int8_peak.h"
 #include "kernels/avx2/float_parts.h"
+#include "kernels/generic/bf16_dot.h"
 #include "kernels/generic/bodies.h"
 #include "kernels/generic/super_matmul.h"
 #include "kernels/generic/table.h"

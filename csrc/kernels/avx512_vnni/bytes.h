@@ -11,8 +11,8 @@ namespace {
 constexpr int kColumnTile = 8;
 constexpr int kPanelTile = 2;
 /// Tile of a product with float weights.
-constexpr int kFloatRows = 4;
-constexpr int kFloatColumns = 6;
+constexpr int kFloatRows = 8;
+constexpr int kFloatColumns = 3;
 constexpr int32_t kSignedShift = 128;
 
 struct U8x64 {

@@ -32,6 +32,12 @@ inline F32x16 load(const float* p) {
 inline void store(float* p, F32x16 a) {
     _mm512_storeu_ps(p, a.v);
 }
+/// As in generic/float_parts.h.
+inline void hold([[maybe_unused]] F32x16& value) {
+#if !defined(_MSC_VER)
+    asm("" : "+v"(value.v));
+#endif
+}
 inline __m128i load_128(const void* p) {
     return _mm_loadu_si128(static_cast<const __m128i*>(p));
 }

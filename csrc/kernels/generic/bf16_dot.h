@@ -1,14 +1,33 @@
-/// Products of bfloat16, where there is no instruction for them.
+/// Products of bfloat16, where there is no instruction for them (avx512_bf16/bf16_dot.h).
 
 namespace plrt::PLRT_ISA {
 namespace {
 
-/// acc + for each group of 4 bytes, read as two bfloat16, the product of the second ones, then that
-/// of the first ones.
-inline F32x16 dot_bf16(F32x16 acc, U8x64 a, U8x64 b) {
-    const auto first = [](U8x64 v) { return bits_to_floats(shift_left<16>(as_ints(v))); };
-    const auto second = [](U8x64 v) { return bits_to_floats(and_ints(as_ints(v), 0xffff0000u)); };
-    return fma(first(a), first(b), fma(second(a), second(b), acc));
+/// A part of pairs as floats. Made ready (Bf16Ready), the second ones lie before the first ones.
+struct Bf16Part {
+    FloatPart second;
+    FloatPart first;
+};
+using Bf16Ready = float;
+constexpr int kBf16Columns = kFloatColumns < 2 ? kFloatColumns : 2;
+
+inline Bf16Part part_load_bf16(const uint16_t* p) {
+    return {part_bf16_second(p), part_bf16_first(p)};
+}
+inline Bf16Part part_load_bf16(const float* ready) {
+    return {part_load(ready), part_load(ready + 16 / kFloatParts)};
+}
+inline void part_ready_bf16(const uint16_t* p, float* ready) {
+    part_store(ready, part_bf16_second(p));
+    part_store(ready + 16 / kFloatParts, part_bf16_first(p));
+}
+inline void hold(Bf16Part& value) {
+    hold(value.second);
+    hold(value.first);
+}
+/// acc + for each pair the product of the second ones, then that of the first ones.
+inline FloatPart part_dot_bf16(FloatPart acc, Bf16Part w, Bf16Part x) {
+    return part_fma(w.first, x.first, part_fma(w.second, x.second, acc));
 }
 
 }  // namespace

@@ -1,169 +1,276 @@
-/// Products of float weights: 16 sums over k, added up by reduce_add's tree. A tile of weight rows
-/// meets a tile of activation rows in registers; a block of activation rows stays in the second
-/// cache while all weight rows pass by.
+/// Products of float weights: 16 sums over k, added up by reduce_add's tree.
+///
+/// Prompts: a chunk of a few weight rows is made ready in the first cache and meets a block of
+/// activation rows, a tile at a time in registers; sums wait in scratch for the next chunk.
+/// Generation: rows are read once, as they lie.
 
 namespace plrt::PLRT_ISA {
 namespace {
 
-/// A weight type: how many elements a step takes of weights and of activations (Input), how a part
-/// of them is loaded and multiplied, and the tile that fits the registers.
+/// Elements of a row that the first cache keeps, and columns that meet them.
+constexpr int64_t kFloatChunk = 512;
+constexpr int64_t kFloatBlock = 96;
+/// For fewer columns than this, rows are read as they lie, so many side by side.
+constexpr int64_t kFloatMinBlock = 8;
+constexpr int kFloatStreams = 4;
+constexpr int64_t kPartLanes = 16 / kFloatParts;
+
+/// A weight type: a step of kStep elements of weights and of activations (Input) adds to each of
+/// the 16 sums; made ready, weights are as many elements of Ready. kColumns fit a tile. load and
+/// ready are about one part of a step.
 struct F32 {
     using Element = float;
     using Input = float;
+    using Ready = float;
     static constexpr int64_t kStep = 16;
-    static constexpr int kRows = kFloatRows;
     static constexpr int kColumns = kFloatColumns;
-    static FloatPart load_weights(const Element* p) { return part_load(p); }
-    static FloatPart load_input(const Input* p) { return part_load(p); }
+    static FloatPart load(const float* p) { return part_load(p); }
+    static void ready(const Element* p, Ready* out) { part_store(out, part_load(p)); }
     static FloatPart dot(FloatPart acc, FloatPart w, FloatPart x) { return part_fma(w, x, acc); }
 };
 struct F16 : F32 {
     using Element = uint16_t;
-    static FloatPart load_weights(const Element* p) { return part_load_f16(p); }
+    using F32::load;
+    static FloatPart load(const Element* p) { return part_load_f16(p); }
+    static void ready(const Element* p, Ready* out) { part_store(out, part_load_f16(p)); }
 };
 struct BF16 {
     using Element = uint16_t;
     using Input = uint16_t;
+    using Ready = Bf16Ready;
     static constexpr int64_t kStep = 32;
-    static constexpr int kRows = kBf16Rows;
     static constexpr int kColumns = kBf16Columns;
-    static Bf16Part load_weights(const Element* p) { return part_load_bf16(p); }
-    static Bf16Part load_input(const Input* p) { return part_load_bf16(p); }
+    template <typename T>
+    static Bf16Part load(const T* p) {
+        return part_load_bf16(p);
+    }
+    static void ready(const Element* p, Ready* out) { part_ready_bf16(p, out); }
     static FloatPart dot(FloatPart acc, Bf16Part w, Bf16Part x) { return part_dot_bf16(acc, w, x); }
 };
 
-/// The last elements of a row, padded with zeros.
-template <typename Type, typename T>
-struct Tail {
-    T elements[Type::kStep] = {};
-    Tail(const T* row, int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) elements[i - begin] = row[i];
-    }
-};
-
-/// R weight rows by C columns, and a part of their sums.
-template <typename Type, int R, int C>
+/// R rows of weights (Element or Ready) by C columns.
+template <typename Type, typename Weight, int R, int C>
 struct FloatTile {
-    const typename Type::Element* w[R];
+    const Weight* w;
+    int64_t w_stride;
     const typename Type::Input* x[C];
-    int64_t weight_row_bytes;
 
-    static constexpr int64_t kPartStep = Type::kStep / kFloatParts;
+    /// Adds n steps to sums [R][C][16], or to zeros. `ahead` elements further on lie the rows that
+    /// are read next; 0: none.
+    void add(float* sums, bool is_first, int64_t n_steps, int64_t ahead) const {
+        for (int part = 0; part < kFloatParts; ++part) {
+            add_part(sums + part * kPartLanes, is_first, part, n_steps, ahead);
+        }
+    }
 
-    /// One part's share of the elements begin … end, whole steps.
-    void add(FloatPart (&acc)[R][C], int part, int64_t begin, int64_t end) const {
-        FloatPart sums[R][C];
+  private:
+    void add_part(float* sums, bool is_first, int part, int64_t n_steps, int64_t ahead) const {
+        FloatPart acc[R][C];
         PLRT_UNROLL
-        for (int i = 0; i < R * C; ++i) sums[i / C][i % C] = acc[i / C][i % C];
-        const int64_t offset = part * kPartStep;
-        for (int64_t i = begin + offset; i < end; i += Type::kStep) {
-            decltype(Type::load_weights(w[0])) weights[R];
+        for (int r = 0; r < R; ++r) {
+            PLRT_UNROLL
+            for (int c = 0; c < C; ++c) {
+                acc[r][c] = is_first ? part_zero() : part_load(sums + 16 * (r * C + c));
+            }
+        }
+        const int64_t begin = part * Type::kStep / kFloatParts;
+        for (int64_t i = begin; i < begin + n_steps * Type::kStep; i += Type::kStep) {
+            decltype(Type::load(x[0])) inputs[C];
+            PLRT_UNROLL
+            for (int c = 0; c < C; ++c) inputs[c] = Type::load(x[c] + i);
             PLRT_UNROLL
             for (int r = 0; r < R; ++r) {
-                weights[r] = Type::load_weights(w[r] + i);
-                // One column waits for memory: fetch the rows of the next tile meanwhile.
-                if constexpr (C == 1) {
-                    prefetch(reinterpret_cast<const uint8_t*>(w[r] + i) + R * weight_row_bytes);
-                }
-            }
-            PLRT_UNROLL
-            for (int c = 0; c < C; ++c) {
-                const auto input = Type::load_input(x[c] + i);
+                const Weight* row = w + r * w_stride + i;
+                auto weight = Type::load(row);
+                hold(weight);
+                if (ahead != 0) prefetch(row + ahead);
                 PLRT_UNROLL
-                for (int r = 0; r < R; ++r) {
-                    sums[r][c] = Type::dot(sums[r][c], weights[r], input);
-                }
+                for (int c = 0; c < C; ++c) acc[r][c] = Type::dot(acc[r][c], weight, inputs[c]);
             }
         }
         PLRT_UNROLL
-        for (int i = 0; i < R * C; ++i) acc[i / C][i % C] = sums[i / C][i % C];
-    }
-
-    /// The same for a last step that is not whole.
-    void add_tail(FloatPart (&acc)[R][C], int part, int64_t begin, int64_t end) const {
         for (int r = 0; r < R; ++r) {
-            const Tail<Type, typename Type::Element> weights(w[r], begin, end);
-            for (int c = 0; c < C; ++c) {
-                const Tail<Type, typename Type::Input> input(x[c], begin, end);
-                acc[r][c] =
-                    Type::dot(acc[r][c], Type::load_weights(weights.elements + part * kPartStep),
-                              Type::load_input(input.elements + part * kPartStep));
-            }
+            PLRT_UNROLL
+            for (int c = 0; c < C; ++c) part_store(sums + 16 * (r * C + c), acc[r][c]);
         }
     }
 };
 
-/// The 16 sums of a row and a column.
-template <int R, int C>
-inline F32x16 joined(const FloatPart (&acc)[kFloatParts][R][C], int r, int c) {
-    if constexpr (kFloatParts == 1) {
-        return join_parts(acc[0][r][c]);
-    } else {
-        return join_parts(acc[0][r][c], acc[1][r][c]);
+/// Calls f(tile, col) for tiles of kMost columns and fewer, so that none is of one column where two
+/// of two will do.
+template <int kMost, typename F>
+void for_column_tiles(int64_t begin, int64_t end, F f) {
+    int64_t col = begin;
+    for (; end - col >= kMost && (kMost != 3 || end - col != 4); col += kMost) {
+        f(std::integral_constant<int, kMost>(), col);
+    }
+    if constexpr (kMost > 2) {
+        for (; end - col >= 2; col += 2) f(std::integral_constant<int, 2>(), col);
+    }
+    for (; col < end; ++col) f(std::integral_constant<int, 1>(), col);
+}
+
+template <typename Type>
+const typename Type::Element* weight_row(const MatmulArgs& a, int64_t row) {
+    return reinterpret_cast<const typename Type::Element*>(a.weights + row * a.weight_row_bytes);
+}
+template <typename Type>
+const typename Type::Input* input_row(const MatmulArgs& a, int64_t col) {
+    return reinterpret_cast<const typename Type::Input*>(a.activations +
+                                                         col * a.activation_row_bytes);
+}
+
+/// Makes the elements [begin, end) of a row ready. Zeros follow where the last step is not whole.
+template <typename Type>
+void make_ready(const typename Type::Element* row, int64_t begin, int64_t end, int64_t ahead,
+                typename Type::Ready* ready) {
+    const auto step = [&](const typename Type::Element* from) {
+        for (int part = 0; part < kFloatParts; ++part) {
+            Type::ready(from + part * Type::kStep / kFloatParts,
+                        ready + part * Type::kStep / kFloatParts);
+        }
+        ready += Type::kStep;
+    };
+    int64_t i = begin;
+    for (; i + Type::kStep <= end; i += Type::kStep) {
+        prefetch(row + i + ahead);
+        step(row + i);
+    }
+    if (i < end) {
+        typename Type::Element rest[Type::kStep] = {};
+        for (int64_t j = i; j < end; ++j) rest[j - i] = row[j];
+        step(rest);
     }
 }
 
-/// So many elements of a tile's rows stay in the first cache while each part passes over them.
-constexpr int64_t kFloatChunk = 512;
-
-/// R weight rows from `row` on by C columns from `col` on.
+/// The last step, of R rows made ready by C columns, where the row ends at its element `begin`.
 template <typename Type, int R, int C>
-void float_tile(const MatmulArgs& a, int64_t row, int64_t col) {
-    using Element = typename Type::Element;
-    using Input = typename Type::Input;
-    FloatTile<Type, R, C> tile;
-    FloatPart acc[kFloatParts][R][C];
-    tile.weight_row_bytes = a.weight_row_bytes;
-    PLRT_UNROLL
-    for (int r = 0; r < R; ++r) {
-        tile.w[r] = reinterpret_cast<const Element*>(a.weights + (row + r) * a.weight_row_bytes);
-    }
-    PLRT_UNROLL
+PLRT_NOINLINE void add_rest(const MatmulArgs& a, const typename Type::Ready* w, int64_t w_stride,
+                            int64_t col, int64_t begin, float* sums) {
+    typename Type::Input rest[C][Type::kStep] = {};
+    FloatTile<Type, typename Type::Ready, R, C> tile{w, w_stride, {}};
     for (int c = 0; c < C; ++c) {
-        const uint8_t* input = a.activations + (col + c) * a.activation_row_bytes;
-        tile.x[c] = reinterpret_cast<const Input*>(input);
+        const auto* x = input_row<Type>(a, col + c);
+        for (int64_t i = begin; i < a.k; ++i) rest[c][i - begin] = x[i];
+        tile.x[c] = rest[c];
     }
-    PLRT_UNROLL
-    for (int i = 0; i < kFloatParts * R * C; ++i) acc[i / (R * C)][i / C % R][i % C] = part_zero();
-    const int64_t whole = a.k / Type::kStep * Type::kStep;
-    const int64_t chunk = kFloatParts > 1 ? kFloatChunk : whole;
-    for (int64_t begin = 0; begin < whole; begin += chunk) {
-        const int64_t end = begin + chunk < whole ? begin + chunk : whole;
-        for (int part = 0; part < kFloatParts; ++part) tile.add(acc[part], part, begin, end);
-    }
-    if (whole < a.k) {
-        for (int part = 0; part < kFloatParts; ++part) tile.add_tail(acc[part], part, whole, a.k);
-    }
-    PLRT_UNROLL
+    tile.add(sums, begin == 0, 1, 0);
+}
+
+template <int R, int C>
+void write_sums(const MatmulArgs& a, int64_t row, int64_t col, const float* sums) {
     for (int c = 0; c < C; ++c) {
         float* out = a.out + (col + c) * a.out_stride + row;
-        PLRT_UNROLL
         for (int r = 0; r < R; ++r) {
-            const float sum = reduce_add(joined<R, C>(acc, r, c));
+            const float sum = reduce_add(load(sums + 16 * (r * C + c)));
             out[r] = a.bias != nullptr ? sum + a.bias[row + r] : sum;
         }
     }
 }
 
-template <typename Type, int R>
-void float_rows(const MatmulArgs& a, int64_t row, int64_t col_begin, int64_t col_end) {
-    int64_t col = col_begin;
-    for (; col + Type::kColumns <= col_end; col += Type::kColumns) {
-        float_tile<Type, R, Type::kColumns>(a, row, col);
+/// R rows from `row` on by C columns from `col` on, as they lie.
+template <typename Type, int R, int C>
+void float_streams(const MatmulArgs& a, int64_t row, int64_t col) {
+    using Element = typename Type::Element;
+    const int64_t stride = a.weight_row_bytes / static_cast<int64_t>(sizeof(Element));
+    const int64_t whole = a.k / Type::kStep * Type::kStep;
+    alignas(64) float sums[R * C * 16];
+    for (int64_t begin = 0; begin < whole; begin += kFloatChunk) {
+        const int64_t left = whole - begin;
+        const int64_t n_steps = (left < kFloatChunk ? left : kFloatChunk) / Type::kStep;
+        FloatTile<Type, Element, R, C> tile{weight_row<Type>(a, row) + begin, stride, {}};
+        for (int c = 0; c < C; ++c) tile.x[c] = input_row<Type>(a, col + c) + begin;
+        // One column waits for memory: fetch the rows of the next tile meanwhile.
+        tile.add(sums, begin == 0, n_steps, C == 1 ? R * stride : 0);
     }
-    for (; col < col_end; ++col) float_tile<Type, R, 1>(a, row, col);
+    if (whole < a.k) {
+        typename Type::Ready rest[R * Type::kStep];
+        for (int r = 0; r < R; ++r) {
+            make_ready<Type>(weight_row<Type>(a, row + r), whole, a.k, 0, rest + r * Type::kStep);
+        }
+        add_rest<Type, R, C>(a, rest, Type::kStep, col, whole, sums);
+    }
+    write_sums<R, C>(a, row, col, sums);
+}
+
+/// R rows from `row` on by all columns, as they lie.
+template <typename Type, int R>
+void float_rows(const MatmulArgs& a, int64_t row) {
+    for_column_tiles<Type::kColumns>(0, a.n_cols, [&](auto tile, int64_t col) {
+        float_streams<Type, R, decltype(tile)::value>(a, row, col);
+    });
+}
+
+/// What a thread keeps of a product: a chunk of weights made ready, with room between rows so that
+/// they do not meet in the cache, and the sums of a block of columns.
+template <typename Type, int R>
+struct FloatScratch {
+    static constexpr int64_t kStride = (kFloatChunk / Type::kStep + 1) * Type::kStep;
+    alignas(64) typename Type::Ready weights[R * kStride];
+    alignas(64) float sums[R * kFloatBlock * 16];
+};
+
+/// The part of the output that a chunk of weights adds to.
+struct FloatChunk {
+    int64_t row;
+    int64_t begin;  // elements of the rows
+    int64_t end;
+};
+
+/// A chunk of R rows by C columns from `col` on.
+template <typename Type, int R, int C>
+void float_tile(const MatmulArgs& a, FloatScratch<Type, R>& scratch, const FloatChunk& chunk,
+                int64_t col, float* sums) {
+    constexpr int64_t kStride = FloatScratch<Type, R>::kStride;
+    const int64_t n_steps = (chunk.end - chunk.begin) / Type::kStep;
+    FloatTile<Type, typename Type::Ready, R, C> tile{scratch.weights, kStride, {}};
+    for (int c = 0; c < C; ++c) tile.x[c] = input_row<Type>(a, col + c) + chunk.begin;
+    tile.add(sums, chunk.begin == 0, n_steps, 0);
+    const int64_t whole = chunk.begin + n_steps * Type::kStep;
+    if (whole < chunk.end) {
+        add_rest<Type, R, C>(a, scratch.weights + n_steps * Type::kStep, kStride, col, whole, sums);
+    }
+    if (chunk.end == a.k) write_sums<R, C>(a, chunk.row, col, sums);
+}
+
+/// R rows from `row` on by the columns [begin, end), at most kFloatBlock.
+template <typename Type, int R>
+void float_block(const MatmulArgs& a, int64_t row, int64_t begin, int64_t end) {
+    using Scratch = FloatScratch<Type, R>;
+    static_assert(sizeof(Scratch) <= kMatmulScratchBytes);
+    auto& scratch = *reinterpret_cast<Scratch*>(a.scratch);
+    for (FloatChunk chunk{row, 0, 0}; chunk.begin < a.k; chunk.begin = chunk.end) {
+        chunk.end = chunk.begin + kFloatChunk < a.k ? chunk.begin + kFloatChunk : a.k;
+        for (int r = 0; r < R; ++r) {
+            make_ready<Type>(weight_row<Type>(a, row + r), chunk.begin, chunk.end, kFloatChunk,
+                             scratch.weights + r * Scratch::kStride);
+        }
+        float* sums = scratch.sums;
+        for_column_tiles<Type::kColumns>(begin, end, [&](auto tile, int64_t col) {
+            constexpr int kColumns = decltype(tile)::value;
+            float_tile<Type, R, kColumns>(a, scratch, chunk, col, sums);
+            sums += R * kColumns * 16;
+        });
+    }
 }
 
 template <typename Type>
 void float_matmul(const MatmulArgs& a) {
-    constexpr int64_t kColumnBlock = 8 * Type::kColumns;
-    for (int64_t begin = 0; begin < a.n_cols; begin += kColumnBlock) {
-        const int64_t end = begin + kColumnBlock < a.n_cols ? begin + kColumnBlock : a.n_cols;
+    if (a.n_cols < kFloatMinBlock) {
         int64_t row = a.row_begin;
-        for (; row + Type::kRows <= a.row_end; row += Type::kRows) {
-            float_rows<Type, Type::kRows>(a, row, begin, end);
+        for (; row + kFloatStreams <= a.row_end; row += kFloatStreams) {
+            float_rows<Type, kFloatStreams>(a, row);
         }
-        for (; row < a.row_end; ++row) float_rows<Type, 1>(a, row, begin, end);
+        for (; row < a.row_end; ++row) float_rows<Type, 1>(a, row);
+        return;
+    }
+    for (int64_t begin = 0; begin < a.n_cols; begin += kFloatBlock) {
+        const int64_t end = begin + kFloatBlock < a.n_cols ? begin + kFloatBlock : a.n_cols;
+        int64_t row = a.row_begin;
+        for (; row + kFloatRows <= a.row_end; row += kFloatRows) {
+            float_block<Type, kFloatRows>(a, row, begin, end);
+        }
+        for (; row < a.row_end; ++row) float_block<Type, 1>(a, row, begin, end);
     }
 }
 

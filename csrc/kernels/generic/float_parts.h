@@ -6,7 +6,6 @@ namespace {
 
 constexpr int kFloatParts = 1;
 using FloatPart = F32x16;
-using Bf16Part = U8x64;
 
 inline FloatPart part_zero() {
     return zero();
@@ -14,24 +13,26 @@ inline FloatPart part_zero() {
 inline FloatPart part_load(const float* p) {
     return load(p);
 }
+inline void part_store(float* p, FloatPart a) {
+    store(p, a);
+}
 inline FloatPart part_load_f16(const uint16_t* p) {
     return load_f16(p);
 }
-inline Bf16Part part_load_bf16(const uint16_t* p) {
-    return load_bytes(p);
+/// The first, or the second, of each two bfloat16 from p on.
+inline FloatPart part_bf16_first(const uint16_t* p) {
+    return bits_to_floats(shift_left<16>(as_ints(load_bytes(p))));
+}
+inline FloatPart part_bf16_second(const uint16_t* p) {
+    return bits_to_floats(and_ints(as_ints(load_bytes(p)), 0xffff0000u));
 }
 inline FloatPart part_fma(FloatPart a, FloatPart b, FloatPart c) {
     return fma(a, b, c);
 }
-inline FloatPart part_dot_bf16(FloatPart acc, Bf16Part w, Bf16Part x) {
-    return dot_bf16(acc, w, x);
-}
-inline F32x16 join_parts(FloatPart part) {
-    return part;
-}
-
-constexpr int kBf16Rows = kFloatRows;
-constexpr int kBf16Columns = kFloatColumns;
+/// Keeps a value in its register, where compilers would load it once for each use. Sets that gain
+/// by it have their own; in the others this does nothing.
+template <typename T>
+inline void hold(T& /*value*/) {}
 
 }  // namespace
 }  // namespace plrt::PLRT_ISA

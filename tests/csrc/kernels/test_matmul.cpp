@@ -152,7 +152,7 @@ struct Matmul {
 
 /// Widths that fit the type, tails included where it has none of its own.
 std::vector<int64_t> widths(const TensorTypeInfo& type) {
-    if (!type.is_quantized) return {1, 3, 15, 16, 17, 31, 33, 80, 100};
+    if (!type.is_quantized) return {1, 3, 15, 16, 17, 31, 33, 80, 100, 1063};
     if (type.block_size == 32) return {32, 64, 96, 160, 352};
     return {256, 512, 768};
 }
@@ -220,7 +220,8 @@ const Test prompts("matmul: a prompt's columns get the bits that a few columns g
 const Test many_columns("matmul: more columns than one pass takes change no bit", [] {
     for (const std::string& isa : supported_isas()) {
         const KernelTable& kernels = select_kernels(isa);
-        for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ3_K, TensorType::kQ4_K}) {
+        for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ3_K, TensorType::kQ4_K,
+                                      TensorType::kF16, TensorType::kBF16}) {
             Matmul m(type, 20, 512, kMatmulColumns + 53);
             const auto whole = m.all(kernels);
             check(same_bits(in_pieces(m, kernels, 20, 100), whole), "in pieces");
