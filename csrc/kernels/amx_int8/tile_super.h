@@ -6,7 +6,7 @@ namespace {
 
 template <typename Type>
 struct TileSuper {
-    using ByVectors = SuperProduct<Type, Type::kFolded != 0>;
+    using ByVectors = SuperProduct<Type, scale_way<Type>(true)>;
     using Acts = Activations256;
     static constexpr int64_t kBlockElements = 256;
     static constexpr int64_t kBlockBytes = ByVectors::kBlockBytes;

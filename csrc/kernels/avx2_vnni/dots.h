@@ -5,6 +5,7 @@ namespace plrt::PLRT_ISA {
 namespace {
 
 constexpr int32_t kSignedShift = 128;
+constexpr bool kScalesInDots = false;
 
 template <int R, int C, int kSteps>
 inline void dot_signed(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {

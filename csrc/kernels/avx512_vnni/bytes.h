@@ -14,6 +14,7 @@ constexpr int kPanelTile = 2;
 constexpr int kFloatRows = 8;
 constexpr int kFloatColumns = 3;
 constexpr int32_t kSignedShift = 128;
+constexpr bool kScalesInDots = false;
 
 struct U8x64 {
     __m512i v;

@@ -190,11 +190,13 @@ void small_matmul(const MatmulArgs& a) {
 
 template <typename Type>
 void super_matmul_by_vectors(const MatmulArgs& a) {
-    constexpr int64_t kFoldMinCols = 16;
-    if constexpr (Type::kFolded != 0) {
-        if (a.n_cols >= kFoldMinCols) return panel_matmul<SuperProduct<Type, true>>(a);
+    constexpr int64_t kManyColumns = 16;
+    constexpr ScaleWay kMany = scale_way<Type>(true);
+    constexpr ScaleWay kFew = scale_way<Type>(false);
+    if constexpr (kMany != kFew) {
+        if (a.n_cols >= kManyColumns) return panel_matmul<SuperProduct<Type, kMany>>(a);
     }
-    panel_matmul<SuperProduct<Type, false>>(a);
+    panel_matmul<SuperProduct<Type, kFew>>(a);
 }
 
 }  // namespace

@@ -3,9 +3,23 @@
 namespace plrt::PLRT_ISA {
 namespace {
 
-/// kFold: multiply the codes by their sub-scales as the panel is made, where the product fits a
-/// code. That pays when many columns meet the panel; the integer sums are the same.
-template <typename Type, bool kFold>
+/// When codes meet their sub-scales; the integer sums are the same.
+enum class ScaleWay {
+    kAfter,   // each sub-block's sum is multiplied
+    kInDots,  // the dot products multiply while they sum: sets with kScalesInDots
+    kFolded,  // codes are multiplied as the panel is made, where that fits a code
+};
+
+template <typename Type>
+constexpr ScaleWay scale_way(bool many_columns) {
+    if (kScalesInDots && Type::kMaxCode != 0) {
+        return many_columns || Type::kZero == 0 ? ScaleWay::kInDots : ScaleWay::kAfter;
+    }
+    return many_columns && Type::kFolded != 0 ? ScaleWay::kFolded : ScaleWay::kAfter;
+}
+
+/// kWay: what costs more as the panel is made pays when many columns meet it.
+template <typename Type, ScaleWay kWay>
 struct SuperProduct {
     using Panel = SuperPanel;
     using Acts = Activations256;
@@ -18,16 +32,17 @@ struct SuperProduct {
 
     static void fill(Rows rows, int64_t /*n_blocks: one*/, Panel& p) {
         Type::fill(rows, p);
-        if constexpr (kFold) fold_scales(p);
+        if constexpr (kWay == ScaleWay::kFolded) fold_scales(p);
+        if constexpr (kWay == ScaleWay::kInDots) pair_scales(p);
     }
 
     /// Where the integer sums of a column start: what makes up for the code of the value 0.
     static void start(const Acts& x, int64_t b, int64_t /*n_blocks: one*/, int32_t* starts) {
-        if constexpr (kFold) {
+        if constexpr (kWay == ScaleWay::kFolded) {
             int32_t sum = 0;
             for (int i = 0; i < 8; ++i) sum += x.sums32[8 * b + i];
             starts[0] = -Type::kFoldedZero * sum;
-        } else if constexpr (kHasZero) {
+        } else if constexpr (kHasZero && kWay == ScaleWay::kAfter) {
             const int16_t* sums = Type::kSub == 16 ? x.sums + 16 * b : x.sums32 + 8 * b;
             for (int i = 0; i < 256 / Type::kSub; ++i) starts[i] = -Type::kZero * sums[i];
         }
@@ -39,8 +54,10 @@ struct SuperProduct {
                          const ColumnStarts* starts, F32x16* sums) {
         I32x16 main[R * C];
         I32x16 rest[R * C];
-        if constexpr (kFold) {
+        if constexpr (kWay == ScaleWay::kFolded) {
             folded_product<R, C>(p, b, x, starts, main);
+        } else if constexpr (kWay == ScaleWay::kInDots) {
+            scaled_product<R, C>(p, b, x, main);
         } else {
             codes_product<R, C>(p, b, x, starts, main);
         }
@@ -57,6 +74,7 @@ struct SuperProduct {
 
   private:
     static constexpr bool kHasZero = Type::kZero != 0;
+    static_assert(kWay != ScaleWay::kInDots || !kHasZero || !Type::kHasMins, "both take SuperPanel::mins");
     static constexpr int kSteps = Type::kSub / 4;
 
     static void fold_scales(Panel& p) {
@@ -69,6 +87,24 @@ struct SuperProduct {
                 uint8_t* codes = p.codes + 64 * (kSteps * s + i);
                 store_bytes(codes, add_bytes(mul_bytes(load_bytes(codes), scale), shift));
             }
+        }
+    }
+
+    /// Scales to pairs of one int16 twice; the mins of types that have none get what makes up for
+    /// the code of the value 0.
+    static void pair_scales(Panel& p) {
+        if constexpr (kHasZero) {
+            for (int64_t s = 0; s < 128 / Type::kSub; ++s) {
+                const I32x16 even = iload(p.scales + kPanelRows * 2 * s);
+                const I32x16 odd = iload(p.scales + kPanelRows * (2 * s + 1));
+                const I32x16 low = imul_add(izero(), even, iset1(-Type::kZero));
+                istore(p.mins + kPanelRows * s,
+                       imul_add(and_ints(low, 0xffff), odd, iset1(-Type::kZero * 65536)));
+            }
+        }
+        for (int64_t s = 0; s < 256 / Type::kSub; ++s) {
+            const I32x16 low = and_ints(iload(p.scales + kPanelRows * s), 0xffff);
+            istore(p.scales + kPanelRows * s, iadd(low, shift_left<16>(low)));
         }
     }
 
@@ -127,6 +163,24 @@ struct SuperProduct {
                 const I32x16 scale = iload(p[i / C].scales + kPanelRows * s);
                 sums[i] = imul_add(sums[i], acc[i], scale);
             }
+            at.advance(Type::kSub);
+        }
+    }
+
+    template <int R, int C>
+    static void scaled_product(const Panel* p, int64_t b, const Acts* x, I32x16* sums) {
+        Operands<R, C> at(p, b, x);
+        if constexpr (kHasZero) {
+            mins_product<R, C>(p, b, x, sums);
+        } else {
+            PLRT_UNROLL
+            for (int i = 0; i < R * C; ++i) sums[i] = izero();
+        }
+        for (int64_t s = 0; s < 256 / Type::kSub; ++s) {
+            I32x16 scales[R];
+            PLRT_UNROLL
+            for (int r = 0; r < R; ++r) scales[r] = iload(p[r].scales + kPanelRows * s);
+            dot_scaled<R, C, kSteps, Type::kMaxCode>(sums, at.w, at.q, scales);
             at.advance(Type::kSub);
         }
     }

@@ -14,6 +14,7 @@ constexpr int kFloatRows = 2;
 constexpr int kFloatColumns = 2;
 /// Signed codes stay as they are: Arm multiplies signed bytes by signed bytes.
 constexpr int32_t kSignedShift = 0;
+constexpr bool kScalesInDots = false;
 
 struct U8x64 {
     uint8x16_t v[4];
