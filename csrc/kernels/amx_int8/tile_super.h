@@ -6,14 +6,15 @@ namespace {
 
 template <typename Type>
 struct TileSuper {
-    using ByVectors = SuperProduct<Type, scale_way<Type>(true)>;
+    static constexpr bool kFolded = Type::kFolded != 0;
+    using ByVectors = SuperProduct<Type, kFolded ? ScaleWay::kFolded : ScaleWay::kAfter>;
     using Acts = Activations256;
     static constexpr int64_t kBlockElements = 256;
     static constexpr int64_t kBlockBytes = ByVectors::kBlockBytes;
     static constexpr int kPanels = 2;
-    static constexpr int kPlanes = Type::kFolded != 0 ? 1 : 2;
+    static constexpr int kPlanes = kFolded ? 1 : 2;
     static constexpr bool kHasStart = [] {
-        if constexpr (Type::kFolded != 0) return Type::kFoldedZero != 0;
+        if constexpr (kFolded) return Type::kFoldedZero != 0;
         return false;
     }();
     static_assert(kPanels * kPlanes <= kActivationTile);

@@ -6,6 +6,7 @@ namespace {
 
 constexpr int32_t kSignedShift = 0;
 constexpr bool kScalesInDots = true;
+constexpr bool kNarrowSums = false;
 
 /// acc + the products of pairs of int16, added up.
 inline __m256i add_pairs(__m256i acc, __m256i a, __m256i b) {

@@ -6,6 +6,7 @@ namespace {
 
 constexpr int32_t kSignedShift = 128;
 constexpr bool kScalesInDots = false;
+constexpr bool kNarrowSums = true;
 
 template <int R, int C, int kSteps>
 inline void dot_signed(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
@@ -24,6 +25,14 @@ inline void dot_signed(I32x16* acc, const uint8_t* const* w, const int8_t* const
 template <int R, int C, int kSteps, int kMaxCode>
 inline void dot_unsigned(I32x16* acc, const uint8_t* const* w, const int8_t* const* x) {
     dot_signed<R, C, kSteps>(acc, w, x);  // the instruction takes codes up to 255
+}
+template <int C>
+inline void imul_add_narrow(I32x16* sums, const I32x16* acc, I32x16 scales) {
+    PLRT_UNROLL
+    for (int c = 0; c < C; ++c) {
+        sums[c] = {_mm256_dpwssd_avx_epi32(sums[c].low, acc[c].low, scales.low),
+                   _mm256_dpwssd_avx_epi32(sums[c].high, acc[c].high, scales.high)};
+    }
 }
 inline I32x16 dot_pairs(I32x16 acc, I32x16 pairs, const int16_t* x) {
     const __m256i both = broadcast_4(x);

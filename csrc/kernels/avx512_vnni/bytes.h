@@ -15,6 +15,7 @@ constexpr int kFloatRows = 8;
 constexpr int kFloatColumns = 3;
 constexpr int32_t kSignedShift = 128;
 constexpr bool kScalesInDots = false;
+constexpr bool kNarrowSums = true;
 
 struct U8x64 {
     __m512i v;
@@ -158,6 +159,15 @@ inline F32x16 to_float(I32x16 a) {
 }
 inline F32x16 halves_to_float(I32x16 a) {
     return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(a.v))};
+}
+
+/// sums[c] + acc[c] * scales for C columns, in one instruction: acc fits int16, scales 0 … 32767.
+template <int C>
+inline void imul_add_narrow(I32x16* sums, const I32x16* acc, I32x16 scales) {
+    PLRT_UNROLL
+    for (int c = 0; c < C; ++c) {
+        sums[c].v = _mm512_dpwssd_epi32(sums[c].v, acc[c].v, scales.v);
+    }
 }
 
 inline __m512i broadcast_4(const void* p) {

@@ -7,7 +7,7 @@ namespace plrt::PLRT_ISA {
 namespace {
 
 /// codes [step][row][4], scales [sub-block][row], mins [sub-block / 2][row] as pairs of int16, d
-/// and minus_dmin [row].
+/// and minus_dmin [row]. What a type leaves free of mins is SuperProduct's.
 struct SuperPanel {
     alignas(64) uint8_t codes[64 * 64];
     alignas(64) int32_t scales[16 * kPanelRows];
@@ -39,11 +39,14 @@ inline void for_each_index(F f) {
 /// A type: kMaxCode (0: signed codes, stored with kSignedShift added), kZero (code of the value 0),
 /// kSub (elements that share a scale), kHasMins, and fill. Where a code less its kZero times its
 /// sub-scale fits a code, kFolded is the largest, kFoldedZero added to make it positive; else 0.
+/// kCentre: a code from which all are so near that the products of a sub-block, with activations,
+/// sum to an int16; 0 where there is none.
 struct Q2_K {
     using Block = BlockQ2_K;
     static constexpr int kMaxCode = 3;
     static constexpr int kSub = 16;
     static constexpr bool kHasMins = true;
+    static constexpr int kCentre = 0;
     static constexpr int kFolded = 45;
     static constexpr int kFoldedZero = 0;
     static constexpr int kZero = 0;
@@ -79,6 +82,7 @@ struct Q3_K {
     static constexpr int kSub = 16;
     static constexpr bool kHasMins = false;
     // -124 … 128 needs a whole byte.
+    static constexpr int kCentre = 0;
     static constexpr int kFolded = kSignedShift == 128 ? 252 : 0;
     static constexpr int kFoldedZero = 124;
     static constexpr int kZero = 4;
@@ -146,6 +150,7 @@ struct Q4_K {
     static constexpr int kSub = 32;
     static constexpr bool kHasMins = true;
     static constexpr int kZero = 0;
+    static constexpr int kCentre = 8;
     static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         fill_six_bit_pairs(rows, p);
@@ -167,6 +172,7 @@ struct Q5_K {
     static constexpr int kSub = 32;
     static constexpr bool kHasMins = true;
     static constexpr int kZero = 0;
+    static constexpr int kCentre = 0;
     static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         fill_six_bit_pairs(rows, p);
@@ -194,6 +200,7 @@ struct Q6_K {
     static constexpr int kSub = 16;
     static constexpr bool kHasMins = false;
     static constexpr int kZero = 32;
+    static constexpr int kCentre = 0;
     static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         U8x64 v[4];
@@ -236,6 +243,7 @@ struct IQ4_XS {
     static constexpr int kSub = 32;
     static constexpr bool kHasMins = false;
     static constexpr int kZero = kSignedShift;
+    static constexpr int kCentre = 0;
     static constexpr int kFolded = 0;
     static void fill(Rows rows, SuperPanel& p) {
         U8x64 v[4];

@@ -6,6 +6,7 @@ namespace {
 /// When codes meet their sub-scales; the integer sums are the same.
 enum class ScaleWay {
     kAfter,   // each sub-block's sum is multiplied
+    kNarrow,  // the same in one instruction, where sums fit int16: sets with kNarrowSums
     kInDots,  // the dot products multiply while they sum: sets with kScalesInDots
     kFolded,  // codes are multiplied as the panel is made, where that fits a code
 };
@@ -15,10 +16,12 @@ constexpr ScaleWay scale_way(bool many_columns) {
     if (kScalesInDots && Type::kMaxCode != 0) {
         return many_columns || Type::kZero == 0 ? ScaleWay::kInDots : ScaleWay::kAfter;
     }
-    return many_columns && Type::kFolded != 0 ? ScaleWay::kFolded : ScaleWay::kAfter;
+    if (!many_columns) return ScaleWay::kAfter;
+    if (Type::kFolded != 0) return ScaleWay::kFolded;
+    return kNarrowSums && Type::kCentre != 0 ? ScaleWay::kNarrow : ScaleWay::kAfter;
 }
 
-/// kWay: what costs more as the panel is made pays when many columns meet it.
+/// Ways other than kAfter cost more as the panel is made; most pay when many columns meet it.
 template <typename Type, ScaleWay kWay>
 struct SuperProduct {
     using Panel = SuperPanel;
@@ -34,17 +37,18 @@ struct SuperProduct {
         Type::fill(rows, p);
         if constexpr (kWay == ScaleWay::kFolded) fold_scales(p);
         if constexpr (kWay == ScaleWay::kInDots) pair_scales(p);
+        if constexpr (kWay == ScaleWay::kNarrow) add_centres(p);
     }
 
-    /// Where the integer sums of a column start: what makes up for the code of the value 0.
+    /// Where the integer sums of a column start: what is taken from the codes, by its activations.
     static void start(const Acts& x, int64_t b, int64_t /*n_blocks: one*/, int32_t* starts) {
         if constexpr (kWay == ScaleWay::kFolded) {
             int32_t sum = 0;
             for (int i = 0; i < 8; ++i) sum += x.sums32[8 * b + i];
             starts[0] = -Type::kFoldedZero * sum;
-        } else if constexpr (kHasZero && kWay == ScaleWay::kAfter) {
+        } else if constexpr (kStart != 0) {
             const int16_t* sums = Type::kSub == 16 ? x.sums + 16 * b : x.sums32 + 8 * b;
-            for (int i = 0; i < 256 / Type::kSub; ++i) starts[i] = -Type::kZero * sums[i];
+            for (int i = 0; i < 256 / Type::kSub; ++i) starts[i] = -kStart * sums[i];
         }
     }
 
@@ -61,7 +65,7 @@ struct SuperProduct {
         } else {
             codes_product<R, C>(p, b, x, starts, main);
         }
-        if constexpr (Type::kHasMins) mins_product<R, C>(p, b, x, rest);
+        if constexpr (Type::kHasMins) pairs_product<R, C>(p, 0, b, x, rest);
         PLRT_UNROLL
         for (int i = 0; i < R * C; ++i) {
             const F32x16 xd = set1(x[i % C].d[b]);
@@ -74,8 +78,16 @@ struct SuperProduct {
 
   private:
     static constexpr bool kHasZero = Type::kZero != 0;
-    static_assert(kWay != ScaleWay::kInDots || !kHasZero || !Type::kHasMins, "both take SuperPanel::mins");
+    /// What is taken from the codes as each sub-block's sum starts.
+    static constexpr int kStart = kWay == ScaleWay::kAfter    ? Type::kZero
+                                  : kWay == ScaleWay::kNarrow ? Type::kCentre
+                                                              : 0;
+    static_assert(kWay != ScaleWay::kNarrow || Type::kCentre * 127 * Type::kSub <= 32767);
+    static_assert(kWay != ScaleWay::kNarrow || (Type::kZero == 0 && Type::kSub == 32));
+    static_assert(kWay != ScaleWay::kInDots || !kHasZero || !Type::kHasMins,
+                  "both take SuperPanel::mins");
     static constexpr int kSteps = Type::kSub / 4;
+    static constexpr int64_t kPairs = 128 / Type::kSub;
 
     static void fold_scales(Panel& p) {
         for (int64_t s = 0; s < 256 / Type::kSub; ++s) {
@@ -94,7 +106,7 @@ struct SuperProduct {
     /// the code of the value 0.
     static void pair_scales(Panel& p) {
         if constexpr (kHasZero) {
-            for (int64_t s = 0; s < 128 / Type::kSub; ++s) {
+            for (int64_t s = 0; s < kPairs; ++s) {
                 const I32x16 even = iload(p.scales + kPanelRows * 2 * s);
                 const I32x16 odd = iload(p.scales + kPanelRows * (2 * s + 1));
                 const I32x16 low = imul_add(izero(), even, iset1(-Type::kZero));
@@ -105,6 +117,17 @@ struct SuperProduct {
         for (int64_t s = 0; s < 256 / Type::kSub; ++s) {
             const I32x16 low = and_ints(iload(p.scales + kPanelRows * s), 0xffff);
             istore(p.scales + kPanelRows * s, iadd(low, shift_left<16>(low)));
+        }
+    }
+
+    /// What makes up for kCentre, behind the mins: it times the scales, all in 0 … 32767.
+    static void add_centres(Panel& p) {
+        for (int64_t s = 0; s < kPairs; ++s) {
+            const I32x16 even = iload(p.scales + kPanelRows * 2 * s);
+            const I32x16 odd = iload(p.scales + kPanelRows * (2 * s + 1));
+            const I32x16 pairs = iadd(even, shift_left<16>(odd));
+            istore(p.mins + kPanelRows * (kPairs + s),
+                   imul_add(izero(), pairs, iset1(Type::kCentre)));
         }
     }
 
@@ -152,16 +175,27 @@ struct SuperProduct {
     static void codes_product(const Panel* p, int64_t b, const Acts* x, const ColumnStarts* starts,
                               I32x16* sums) {
         Operands<R, C> at(p, b, x);
-        PLRT_UNROLL
-        for (int i = 0; i < R * C; ++i) sums[i] = izero();
+        if constexpr (kWay == ScaleWay::kNarrow) {
+            pairs_product<R, C>(p, kPairs, b, x, sums);
+        } else {
+            PLRT_UNROLL
+            for (int i = 0; i < R * C; ++i) sums[i] = izero();
+        }
         for (int64_t s = 0; s < 256 / Type::kSub; ++s) {
             I32x16 acc[R * C];
-            set_starts<R, C, kHasZero>(starts, s, acc);
+            set_starts<R, C, kStart != 0>(starts, s, acc);
             dot<R, C, kSteps, Type::kMaxCode>(acc, at.w, at.q);
             PLRT_UNROLL
-            for (int i = 0; i < R * C; ++i) {
-                const I32x16 scale = iload(p[i / C].scales + kPanelRows * s);
-                sums[i] = imul_add(sums[i], acc[i], scale);
+            for (int r = 0; r < R; ++r) {
+                const I32x16 scales = iload(p[r].scales + kPanelRows * s);
+                if constexpr (kWay == ScaleWay::kNarrow) {
+                    imul_add_narrow<C>(sums + C * r, acc + C * r, scales);
+                } else {
+                    PLRT_UNROLL
+                    for (int c = 0; c < C; ++c) {
+                        sums[C * r + c] = imul_add(sums[C * r + c], acc[C * r + c], scales);
+                    }
+                }
             }
             at.advance(Type::kSub);
         }
@@ -171,7 +205,7 @@ struct SuperProduct {
     static void scaled_product(const Panel* p, int64_t b, const Acts* x, I32x16* sums) {
         Operands<R, C> at(p, b, x);
         if constexpr (kHasZero) {
-            mins_product<R, C>(p, b, x, sums);
+            pairs_product<R, C>(p, 0, b, x, sums);
         } else {
             PLRT_UNROLL
             for (int i = 0; i < R * C; ++i) sums[i] = izero();
@@ -185,8 +219,10 @@ struct SuperProduct {
         }
     }
 
+    /// The pairs from the vector `first` of SuperPanel::mins on, by the sums of the activations.
     template <int R, int C>
-    static void mins_product(const Panel* p, int64_t b, const Acts* x, I32x16* sums) {
+    static void pairs_product(const Panel* p, int64_t first, int64_t b, const Acts* x,
+                              I32x16* sums) {
         const int16_t* pairs[C];
         PLRT_UNROLL
         for (int c = 0; c < C; ++c) {
@@ -194,10 +230,10 @@ struct SuperProduct {
         }
         PLRT_UNROLL
         for (int i = 0; i < R * C; ++i) sums[i] = izero();
-        for (int64_t s = 0; s < 128 / Type::kSub; ++s) {
+        for (int64_t s = 0; s < kPairs; ++s) {
             PLRT_UNROLL
             for (int i = 0; i < R * C; ++i) {
-                const I32x16 mins = iload(p[i / C].mins + kPanelRows * s);
+                const I32x16 mins = iload(p[i / C].mins + kPanelRows * (first + s));
                 sums[i] = dot_pairs(sums[i], mins, pairs[i % C] + 2 * s);
             }
         }

@@ -15,6 +15,7 @@ constexpr int kFloatColumns = 2;
 /// Signed codes stay as they are: Arm multiplies signed bytes by signed bytes.
 constexpr int32_t kSignedShift = 0;
 constexpr bool kScalesInDots = false;
+constexpr bool kNarrowSums = false;
 
 struct U8x64 {
     uint8x16_t v[4];

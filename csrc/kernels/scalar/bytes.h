@@ -19,8 +19,9 @@ constexpr int kFloatRows = 1;
 constexpr int kFloatColumns = 1;
 /// What is added to signed codes so that dot_signed can read them.
 constexpr int32_t kSignedShift = 0;
-/// Whether there is dot_scaled: dot_unsigned times scales (avx2/dots.h).
+/// Whether there is dot_scaled (avx2/dots.h), and imul_add_narrow (avx512_vnni/bytes.h).
 constexpr bool kScalesInDots = false;
+constexpr bool kNarrowSums = false;
 
 struct U8x64 {
     uint8_t b[64];
