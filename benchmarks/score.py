@@ -51,9 +51,9 @@ class Row:
 
 
 def make_row(
-    type_: str, threads: int, kind: str, rounds: list[Round], work: dict[str, Any], *, forced: bool
+    type_: str, threads: int, kind: str, rounds: list[Round], work: dict[str, Any], *, narrow: bool
 ) -> Row:
-    """Args: work: what our worker said of a token. forced: an ISA other than the best was asked."""
+    """Args: work: what our worker said of a token. narrow: no more than AVX2 was asked for."""
     ours = statistics.median(r.speeds[OURS][kind] for r in rounds)
     peer, name = _best_peer(rounds, kind)
     cost = work["macs_per_token" if kind == "prompt" else "bytes_per_token"]
@@ -63,7 +63,7 @@ def make_row(
         r.speeds[OURS][kind] / bound for r, bound in zip(rounds, bounds, strict=True)
     )
     ratio = None if peer is None else ours / peer
-    bar, met = _judge(kind, ratio, fraction, plain=forced or not work["is_quantized"])
+    bar, met = _judge(kind, ratio, fraction, plain=narrow or not work["is_quantized"])
     return Row(
         type_, threads, kind, ours, peer, name,
         fraction if bounded else None, statistics.median(bounds) if bounded else None, bar, met,

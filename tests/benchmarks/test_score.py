@@ -16,7 +16,7 @@ def row(kind: str, ours: float, peers: tuple[float, float] | None, **work: bool)
         if peers is not None:
             names |= {"peer": peers[0] + off, "peer+": peers[1] + off}
         rounds.append(Round(3e11, 3e9, {name: {kind: v} for name, v in names.items()}))
-    return make_row("Q4_0", 2, kind, rounds, {**WORK, **work}, forced=False)
+    return make_row("Q4_0", 2, kind, rounds, {**WORK, **work}, narrow=False)
 
 
 def test_medians_and_the_better_peer() -> None:
