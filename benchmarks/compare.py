@@ -137,8 +137,7 @@ def compare_type(
     """All rounds of one type, noted in the record too."""
     rows: list[Row] = []
     isa = options.isa or ""
-    # AVX2 has a bar of its own, beside a peer that has no more either.
-    narrow = (options.isa or "").startswith("avx2")
+    narrow = isa in ("avx2", "scalar")  # their peer is one that has no more either
     for threads in options.threads:
         with ExitStack() as stack:
             say(f"{type_}, {threads} thread{'s' * (threads > 1)}")

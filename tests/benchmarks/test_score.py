@@ -8,7 +8,9 @@ from score import OURS, Round, Row, make_row
 WORK = {"macs_per_token": 1e9, "bytes_per_token": 1e8, "is_quantized": True}
 
 
-def row(kind: str, ours: float, peers: tuple[float, float] | None, **work: bool) -> Row:
+def row(
+    kind: str, ours: float, peers: tuple[float, float] | None, narrow: bool = False, **work: bool
+) -> Row:
     """Three rounds around these speeds, with bounds of 300 and 30 tokens per second."""
     rounds = []
     for off in (-1.0, 0.0, 5.0):
@@ -16,7 +18,7 @@ def row(kind: str, ours: float, peers: tuple[float, float] | None, **work: bool)
         if peers is not None:
             names |= {"peer": peers[0] + off, "peer+": peers[1] + off}
         rounds.append(Round(3e11, 3e9, {name: {kind: v} for name, v in names.items()}))
-    return make_row("Q4_0", 2, kind, rounds, {**WORK, **work}, narrow=False)
+    return make_row("Q4_0", 2, kind, rounds, {**WORK, **work}, narrow=narrow)
 
 
 def test_medians_and_the_better_peer() -> None:
@@ -48,6 +50,12 @@ def test_weights_in_floating_point_have_a_bar_of_their_own() -> None:
         found = row(kind, 10.0, (10.0, 9.0), is_quantized=False)
         assert found.met is True
         assert found.fraction == fraction
+
+
+def test_avx2_has_a_bar_of_its_own() -> None:
+    for kind in ("prompt", "generate"):
+        assert row(kind, 10.0, (10.0, 9.0), narrow=True).met is True
+        assert row(kind, 10.0, (10.5, 9.0), narrow=True).met is False
 
 
 def test_without_a_peer_only_a_miss_can_be_said() -> None:

@@ -9,7 +9,7 @@ struct Bf16Part {
     FloatPart first;
 };
 using Bf16Ready = float;
-constexpr int kBf16Columns = kFloatColumns < 2 ? kFloatColumns : 2;
+constexpr int kBf16Columns = kFloatColumns > 1 ? kFloatColumns - 1 : 1;  // each takes two registers
 
 inline Bf16Part part_load_bf16(const uint16_t* p) {
     return {part_bf16_second(p), part_bf16_first(p)};

@@ -1,18 +1,21 @@
 /// Products of float weights: 16 sums over k, added up by reduce_add's tree.
 ///
 /// Prompts: a chunk of a few weight rows is made ready in the first cache and meets a block of
-/// activation rows, a tile at a time in registers; sums wait in scratch for the next chunk.
-/// Generation: rows are read once, as they lie.
+/// activation rows, a tile at a time in registers; sums wait in scratch for the next chunk. A few
+/// tiles of rows share a chunk of the activations, which stays in the second cache.
+/// Generation: rows are read as they lie.
 
 namespace plrt::PLRT_ISA {
 namespace {
 
-/// Elements of a row that the first cache keeps, and columns that meet them.
+/// Elements of a row that the first cache keeps, columns that meet them, and tiles of rows that
+/// follow one another on one chunk.
 constexpr int64_t kFloatChunk = 512;
 constexpr int64_t kFloatBlock = 96;
+constexpr int64_t kFloatGroup = 3;
 /// For fewer columns than this, rows are read as they lie, so many side by side.
 constexpr int64_t kFloatMinBlock = 8;
-constexpr int kFloatStreams = 4;
+constexpr int kFloatStreams = kFloatRows < 4 ? kFloatRows : 4;
 constexpr int64_t kPartLanes = 16 / kFloatParts;
 
 /// A weight type: a step of kStep elements of weights and of activations (Input) adds to each of
@@ -55,16 +58,19 @@ struct FloatTile {
     int64_t w_stride;
     const typename Type::Input* x[C];
 
-    /// Adds n steps to sums [R][C][16], or to zeros. `ahead` elements further on lie the rows that
-    /// are read next; 0: none.
-    void add(float* sums, bool is_first, int64_t n_steps, int64_t ahead) const {
+    /// Adds n steps to sums [R][C][16], or to zeros. kFetch: `ahead` elements further on lie the
+    /// rows that are read next.
+    template <bool kFetch = false>
+    void add(float* sums, bool is_first, int64_t n_steps, int64_t ahead = 0) const {
         for (int part = 0; part < kFloatParts; ++part) {
-            add_part(sums + part * kPartLanes, is_first, part, n_steps, ahead);
+            add_part<kFetch>(sums + part * kPartLanes, is_first, part, n_steps, ahead);
         }
     }
 
   private:
-    void add_part(float* sums, bool is_first, int part, int64_t n_steps, int64_t ahead) const {
+    template <bool kFetch>
+    void add_part(float* sums, bool is_first, int part, int64_t n_steps,
+                  [[maybe_unused]] int64_t ahead) const {
         FloatPart acc[R][C];
         PLRT_UNROLL
         for (int r = 0; r < R; ++r) {
@@ -83,7 +89,7 @@ struct FloatTile {
                 const Weight* row = w + r * w_stride + i;
                 auto weight = Type::load(row);
                 hold(weight);
-                if (ahead != 0) prefetch(row + ahead);
+                if constexpr (kFetch) prefetch(row + ahead);
                 PLRT_UNROLL
                 for (int c = 0; c < C; ++c) acc[r][c] = Type::dot(acc[r][c], weight, inputs[c]);
             }
@@ -120,7 +126,8 @@ const typename Type::Input* input_row(const MatmulArgs& a, int64_t col) {
                                                          col * a.activation_row_bytes);
 }
 
-/// Makes the elements [begin, end) of a row ready. Zeros follow where the last step is not whole.
+/// Makes the elements [begin, end) of a row ready and fetches what lies `ahead` elements further
+/// on. Zeros follow where the last step is not whole.
 template <typename Type>
 void make_ready(const typename Type::Element* row, int64_t begin, int64_t end, int64_t ahead,
                 typename Type::Ready* ready) {
@@ -143,7 +150,8 @@ void make_ready(const typename Type::Element* row, int64_t begin, int64_t end, i
     }
 }
 
-/// The last step, of R rows made ready by C columns, where the row ends at its element `begin`.
+/// The last step, which is not whole, of R rows made ready by C columns: the elements from `begin`
+/// on. A function of its own: its copies would stand in every tile.
 template <typename Type, int R, int C>
 PLRT_NOINLINE void add_rest(const MatmulArgs& a, const typename Type::Ready* w, int64_t w_stride,
                             int64_t col, int64_t begin, float* sums) {
@@ -154,7 +162,7 @@ PLRT_NOINLINE void add_rest(const MatmulArgs& a, const typename Type::Ready* w, 
         for (int64_t i = begin; i < a.k; ++i) rest[c][i - begin] = x[i];
         tile.x[c] = rest[c];
     }
-    tile.add(sums, begin == 0, 1, 0);
+    tile.add(sums, begin == 0, 1);
 }
 
 template <int R, int C>
@@ -180,8 +188,12 @@ void float_streams(const MatmulArgs& a, int64_t row, int64_t col) {
         const int64_t n_steps = (left < kFloatChunk ? left : kFloatChunk) / Type::kStep;
         FloatTile<Type, Element, R, C> tile{weight_row<Type>(a, row) + begin, stride, {}};
         for (int c = 0; c < C; ++c) tile.x[c] = input_row<Type>(a, col + c) + begin;
-        // One column waits for memory: fetch the rows of the next tile meanwhile.
-        tile.add(sums, begin == 0, n_steps, C == 1 ? R * stride : 0);
+        // Few columns wait for memory: the first ones fetch the next rows meanwhile.
+        if (col == 0) {
+            tile.template add<true>(sums, begin == 0, n_steps, R * stride);
+        } else {
+            tile.add(sums, begin == 0, n_steps);
+        }
     }
     if (whole < a.k) {
         typename Type::Ready rest[R * Type::kStep];
@@ -202,18 +214,18 @@ void float_rows(const MatmulArgs& a, int64_t row) {
 }
 
 /// What a thread keeps of a product: a chunk of weights made ready, with room between rows so that
-/// they do not meet in the cache, and the sums of a block of columns.
+/// they do not meet in the cache, and the sums of a block of columns, for each tile of rows.
 template <typename Type, int R>
 struct FloatScratch {
     static constexpr int64_t kStride = (kFloatChunk / Type::kStep + 1) * Type::kStep;
     alignas(64) typename Type::Ready weights[R * kStride];
-    alignas(64) float sums[R * kFloatBlock * 16];
+    alignas(64) float sums[kFloatGroup][R * kFloatBlock * 16];
 };
 
-/// The part of the output that a chunk of weights adds to.
+/// The elements [begin, end) of the rows from `row` on.
 struct FloatChunk {
     int64_t row;
-    int64_t begin;  // elements of the rows
+    int64_t begin;
     int64_t end;
 };
 
@@ -225,7 +237,7 @@ void float_tile(const MatmulArgs& a, FloatScratch<Type, R>& scratch, const Float
     const int64_t n_steps = (chunk.end - chunk.begin) / Type::kStep;
     FloatTile<Type, typename Type::Ready, R, C> tile{scratch.weights, kStride, {}};
     for (int c = 0; c < C; ++c) tile.x[c] = input_row<Type>(a, col + c) + chunk.begin;
-    tile.add(sums, chunk.begin == 0, n_steps, 0);
+    tile.add(sums, chunk.begin == 0, n_steps);
     const int64_t whole = chunk.begin + n_steps * Type::kStep;
     if (whole < chunk.end) {
         add_rest<Type, R, C>(a, scratch.weights + n_steps * Type::kStep, kStride, col, whole, sums);
@@ -233,25 +245,49 @@ void float_tile(const MatmulArgs& a, FloatScratch<Type, R>& scratch, const Float
     if (chunk.end == a.k) write_sums<R, C>(a, chunk.row, col, sums);
 }
 
-/// R rows from `row` on by the columns [begin, end), at most kFloatBlock.
+/// A chunk of R rows by the columns [begin, end), at most kFloatBlock.
 template <typename Type, int R>
-void float_block(const MatmulArgs& a, int64_t row, int64_t begin, int64_t end) {
+void float_chunk(const MatmulArgs& a, FloatScratch<Type, R>& scratch, const FloatChunk& chunk,
+                 int64_t begin, int64_t end, float* sums) {
+    const int64_t stride =
+        a.weight_row_bytes / static_cast<int64_t>(sizeof(typename Type::Element));
+    for (int r = 0; r < R; ++r) {
+        make_ready<Type>(weight_row<Type>(a, chunk.row + r), chunk.begin, chunk.end, R * stride,
+                         scratch.weights + r * FloatScratch<Type, R>::kStride);
+    }
+    for_column_tiles<Type::kColumns>(begin, end, [&](auto tile, int64_t col) {
+        constexpr int kColumns = decltype(tile)::value;
+        float_tile<Type, R, kColumns>(a, scratch, chunk, col, sums);
+        sums += R * kColumns * 16;
+    });
+}
+
+/// n tiles of R rows from `row` on, at most kFloatGroup, by the columns [begin, end).
+template <typename Type, int R>
+void float_group(const MatmulArgs& a, int64_t row, int64_t n, int64_t begin, int64_t end) {
     using Scratch = FloatScratch<Type, R>;
     static_assert(sizeof(Scratch) <= kMatmulScratchBytes);
     auto& scratch = *reinterpret_cast<Scratch*>(a.scratch);
-    for (FloatChunk chunk{row, 0, 0}; chunk.begin < a.k; chunk.begin = chunk.end) {
-        chunk.end = chunk.begin + kFloatChunk < a.k ? chunk.begin + kFloatChunk : a.k;
-        for (int r = 0; r < R; ++r) {
-            make_ready<Type>(weight_row<Type>(a, row + r), chunk.begin, chunk.end, kFloatChunk,
-                             scratch.weights + r * Scratch::kStride);
+    for (int64_t at = 0; at < a.k; at += kFloatChunk) {
+        const int64_t chunk_end = at + kFloatChunk < a.k ? at + kFloatChunk : a.k;
+        for (int64_t i = 0; i < n; ++i) {
+            float_chunk<Type, R>(a, scratch, {row + R * i, at, chunk_end}, begin, end,
+                                 scratch.sums[i]);
         }
-        float* sums = scratch.sums;
-        for_column_tiles<Type::kColumns>(begin, end, [&](auto tile, int64_t col) {
-            constexpr int kColumns = decltype(tile)::value;
-            float_tile<Type, R, kColumns>(a, scratch, chunk, col, sums);
-            sums += R * kColumns * 16;
-        });
     }
+}
+
+/// The rows from `row` on by the columns [begin, end), R at a time; returns the first row left
+/// over.
+template <typename Type, int R>
+int64_t float_groups(const MatmulArgs& a, int64_t row, int64_t begin, int64_t end) {
+    while (row + R <= a.row_end) {
+        const int64_t left = (a.row_end - row) / R;
+        const int64_t n = left < kFloatGroup ? left : kFloatGroup;
+        float_group<Type, R>(a, row, n, begin, end);
+        row += n * R;
+    }
+    return row;
 }
 
 template <typename Type>
@@ -266,11 +302,8 @@ void float_matmul(const MatmulArgs& a) {
     }
     for (int64_t begin = 0; begin < a.n_cols; begin += kFloatBlock) {
         const int64_t end = begin + kFloatBlock < a.n_cols ? begin + kFloatBlock : a.n_cols;
-        int64_t row = a.row_begin;
-        for (; row + kFloatRows <= a.row_end; row += kFloatRows) {
-            float_block<Type, kFloatRows>(a, row, begin, end);
-        }
-        for (; row < a.row_end; ++row) float_block<Type, 1>(a, row, begin, end);
+        const int64_t row = float_groups<Type, kFloatRows>(a, a.row_begin, begin, end);
+        if (row < a.row_end) float_groups<Type, 1>(a, row, begin, end);
     }
 }
 

@@ -39,8 +39,8 @@ inline void for_each_index(F f) {
 /// A type: kMaxCode (0: signed codes, stored with kSignedShift added), kZero (code of the value 0),
 /// kSub (elements that share a scale), kHasMins, and fill. Where a code less its kZero times its
 /// sub-scale fits a code, kFolded is the largest, kFoldedZero added to make it positive; else 0.
-/// kCentre: a code from which all are so near that the products of a sub-block, with activations,
-/// sum to an int16; 0 where there is none.
+/// kCentre: where kZero is 0 and sub-scales are not negative, a code so near to all that products
+/// of a sub-block sum to an int16; 0 where none is, or where kFolded does better.
 struct Q2_K {
     using Block = BlockQ2_K;
     static constexpr int kMaxCode = 3;
@@ -81,8 +81,8 @@ struct Q3_K {
     static constexpr int kMaxCode = 7;
     static constexpr int kSub = 16;
     static constexpr bool kHasMins = false;
-    // -124 … 128 needs a whole byte.
     static constexpr int kCentre = 0;
+    // -124 … 128 needs a whole byte.
     static constexpr int kFolded = kSignedShift == 128 ? 252 : 0;
     static constexpr int kFoldedZero = 124;
     static constexpr int kZero = 4;

@@ -82,6 +82,7 @@ struct SuperProduct {
     static constexpr int kStart = kWay == ScaleWay::kAfter    ? Type::kZero
                                   : kWay == ScaleWay::kNarrow ? Type::kCentre
                                                               : 0;
+    static_assert(kWay != ScaleWay::kNarrow || Type::kMaxCode <= 2 * Type::kCentre);
     static_assert(kWay != ScaleWay::kNarrow || Type::kCentre * 127 * Type::kSub <= 32767);
     static_assert(kWay != ScaleWay::kNarrow || (Type::kZero == 0 && Type::kSub == 32));
     static_assert(kWay != ScaleWay::kInDots || !kHasZero || !Type::kHasMins,
@@ -233,8 +234,8 @@ struct SuperProduct {
         for (int64_t s = 0; s < kPairs; ++s) {
             PLRT_UNROLL
             for (int i = 0; i < R * C; ++i) {
-                const I32x16 mins = iload(p[i / C].mins + kPanelRows * (first + s));
-                sums[i] = dot_pairs(sums[i], mins, pairs[i % C] + 2 * s);
+                const I32x16 factors = iload(p[i / C].mins + kPanelRows * (first + s));
+                sums[i] = dot_pairs(sums[i], factors, pairs[i % C] + 2 * s);
             }
         }
     }

@@ -152,7 +152,7 @@ struct Matmul {
 
 /// Widths that fit the type, tails included where it has none of its own.
 std::vector<int64_t> widths(const TensorTypeInfo& type) {
-    if (!type.is_quantized) return {1, 3, 15, 16, 17, 31, 33, 80, 100, 1063};
+    if (!type.is_quantized) return {1, 3, 15, 16, 17, 31, 33, 80, 100, 519, 1063};
     if (type.block_size == 32) return {32, 64, 96, 160, 352};
     return {256, 512, 768};
 }
@@ -221,7 +221,7 @@ const Test many_columns("matmul: more columns than one pass takes change no bit"
     for (const std::string& isa : supported_isas()) {
         const KernelTable& kernels = select_kernels(isa);
         for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ3_K, TensorType::kQ4_K,
-                                      TensorType::kF16, TensorType::kBF16}) {
+                                      TensorType::kF32, TensorType::kF16, TensorType::kBF16}) {
             Matmul m(type, 20, 512, kMatmulColumns + 53);
             const auto whole = m.all(kernels);
             check(same_bits(in_pieces(m, kernels, 20, 100), whole), "in pieces");
@@ -281,15 +281,18 @@ const Test extreme_codes("matmul: extreme codes and sub-scales do not overflow",
     const KernelTable& scalar = select_kernels("scalar");
     for (const TensorTypeInfo& type : tensor_types()) {
         if (!type.is_quantized) continue;
-        for (const uint8_t byte : {0x00, 0x7f, 0x80, 0xff, 0x0f, 0xf0, 0x3f}) {
-            Matmul m(type.type, 37, widths(type).back(), 50);
-            const int64_t n = m.rows * row_bytes(type.type, m.k);
-            std::memset(m.weights.get(), byte, static_cast<size_t>(n));
-            scales_to_one(type.type, m.weights.get(), n);
-            for (size_t i = 0; i < m.x.size(); ++i) m.x[i] = i % 700 < 300 ? 3.0f : -3.0f;
-            const auto wanted = m.all(scalar);
-            for (const std::string& isa : supported_isas()) {
-                check(same_bits(m.all(select_kernels(isa)), wanted), "the same as scalar");
+        // Few columns, many, and those of tiles: each may multiply in another way.
+        for (const int64_t cols : {3, 20, 50}) {
+            for (const uint8_t byte : {0x00, 0x7f, 0x80, 0xff, 0x0f, 0xf0, 0x3f}) {
+                Matmul m(type.type, 37, widths(type).back(), cols);
+                const int64_t n = m.rows * row_bytes(type.type, m.k);
+                std::memset(m.weights.get(), byte, static_cast<size_t>(n));
+                scales_to_one(type.type, m.weights.get(), n);
+                for (size_t i = 0; i < m.x.size(); ++i) m.x[i] = i % 700 < 300 ? 3.0f : -3.0f;
+                const auto wanted = m.all(scalar);
+                for (const std::string& isa : supported_isas()) {
+                    check(same_bits(m.all(select_kernels(isa)), wanted), "the same as scalar");
+                }
             }
         }
     }
